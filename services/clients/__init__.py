@@ -1,0 +1,7 @@
+"""HTTP clients of the three services: deadlines, trace headers and problems travel with every call."""
+
+from services.clients.gateway import GatewayClient
+from services.clients.ranker import RankerClient
+from services.clients.router import RouterClient
+
+__all__ = ["GatewayClient", "RankerClient", "RouterClient"]

@@ -1,0 +1,158 @@
+"""What all clients share: the connection pool, one call under a deadline, problems turned back into errors."""
+
+import json
+from collections.abc import AsyncIterable, Mapping
+from http import HTTPStatus
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from services.contracts import Health, Problem
+from services.deadline import DEADLINE_HEADER, Deadline
+from services.errors import (
+    Internal,
+    MalformedRequest,
+    NotFound,
+    NotReady,
+    Overloaded,
+    TooLarge,
+    Unauthorized,
+    WinnowError,
+    from_problem,
+)
+from services.telemetry import trace
+
+CONNECT_TIMEOUT_S = 2.0
+M = TypeVar("M", bound=BaseModel)
+
+_BY_STATUS: dict[int, type[WinnowError]] = {
+    400: MalformedRequest,
+    401: Unauthorized,
+    403: Unauthorized,
+    404: NotFound,
+    413: TooLarge,
+    429: Overloaded,
+    502: NotReady,
+    503: NotReady,
+    504: NotReady,
+}
+
+
+class CallFailed(Exception):
+    """No usable answer came: connection refused, cut, or an answer that is not ours. The detail is safe to show."""
+
+
+def make_client(
+    base_url: str,
+    *,
+    token: SecretStr | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    max_connections: int = 64,
+) -> httpx.AsyncClient:
+    """A pooled client for one service; the caller closes it.
+
+    Args:
+        base_url: of the service, e.g. `http://127.0.0.1:8081`.
+        token: the service's token.
+        transport: what carries the requests instead of the network, e.g. `httpx.ASGITransport(app)` in tests.
+        max_connections: most connections at a time; further calls wait for one as long as their deadline allows.
+    """
+    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token is not None else {}
+    limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
+    return httpx.AsyncClient(
+        base_url=base_url,
+        headers=headers,
+        # A proxy from the environment must not see, or break, calls between services.
+        trust_env=False,
+        timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
+        transport=transport or httpx.AsyncHTTPTransport(limits=limits, retries=1, trust_env=False),
+    )
+
+
+async def call(
+    client: httpx.AsyncClient,
+    method: str,
+    path: str,
+    *,
+    deadline: Deadline,
+    content: bytes | AsyncIterable[bytes] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> httpx.Response:
+    """One request under a deadline that travels with it, and the whole response, whatever its status.
+
+    Raises:
+        DeadlineExceeded: the deadline passed first; the request is abandoned.
+        CallFailed: there is no response.
+    """
+    async with deadline.limit():
+        sent = {**trace.outgoing_headers(), DEADLINE_HEADER: deadline.header(), **(headers or {})}
+        try:
+            return await client.request(method, path, content=content, headers=sent)
+        except httpx.HTTPError as error:
+            raise CallFailed(f"{type(error).__name__} on {method} {path}") from error
+
+
+def result(response: httpx.Response, model: type[M]) -> M:
+    """The answer of a call.
+
+    Raises:
+        WinnowError: the error that the service answered with.
+        CallFailed: a success whose body is not the model.
+    """
+    if response.is_error:
+        raise error_of(response)
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError as error:
+        raise CallFailed(f"the answer is not a {model.__name__}: {error.error_count()} fields are wrong") from error
+
+
+def error_of(response: httpx.Response) -> WinnowError:
+    """The error in a response; one that is not a problem, e.g. of a load balancer, is told by its status."""
+    retry_after_s = _seconds(response.headers.get("Retry-After"))
+    try:
+        return from_problem(Problem.model_validate_json(response.content), retry_after_s=retry_after_s)
+    except ValidationError:
+        cls = _BY_STATUS.get(response.status_code, Internal)
+        answer = f"{response.status_code} {_phrase(response.status_code)}".strip()
+        return cls(f"The answer was {answer}.", retry_after_s=retry_after_s)
+
+
+async def health(client: httpx.AsyncClient, *, deadline: Deadline) -> Health:
+    """What a service says of its readiness; one that cannot be asked is `unavailable`, with `service` missing.
+
+    Raises:
+        DeadlineExceeded: the deadline passed first.
+    """
+    try:
+        response = await call(client, "GET", "/health/ready", deadline=deadline)
+        return Health.model_validate_json(response.content)
+    except (CallFailed, ValidationError) as error:
+        reason = str(error) if isinstance(error, CallFailed) else "the answer is not a health report"
+        return Health(status="unavailable", missing={"service": reason})
+
+
+def json_headers() -> dict[str, str]:
+    """Headers of a request with a JSON body."""
+    return {"Content-Type": "application/json"}
+
+
+def compact(model: BaseModel) -> bytes:
+    """A model as the JSON that goes over the wire, UTF-8."""
+    return model.model_dump_json().encode()
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        seconds = float(json.loads(value)) if value else None
+    except (ValueError, TypeError):
+        return None
+    return seconds if seconds is not None and seconds >= 0 else None
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""

@@ -1,0 +1,87 @@
+"""The deadline of a request: a point in time here, remaining milliseconds on the wire."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Self
+
+from services.errors import DeadlineExceeded, MalformedRequest
+
+DEADLINE_HEADER = "Winnow-Deadline-Ms"
+"""Request header: milliseconds that remain for the answer, a whole number, at least 0."""
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A point on a monotonic clock after which nobody waits for the answer.
+
+    Attributes:
+        at: the point, in seconds of `clock`.
+        clock: gives the time now, in seconds; it never runs backwards.
+    """
+
+    at: float
+    clock: Clock = field(default=time.monotonic, repr=False, compare=False)
+
+    @classmethod
+    def after(cls, seconds: float, clock: Clock = time.monotonic) -> Self:
+        """The deadline that many seconds from now."""
+        return cls(at=clock() + seconds, clock=clock)
+
+    @classmethod
+    def from_header(cls, value: str | None, *, default_s: float, max_s: float, clock: Clock = time.monotonic) -> Self:
+        """Read the deadline header; it starts to run now.
+
+        Args:
+            value: the header, or None where it was not sent.
+            default_s: seconds allowed where the header was not sent.
+            max_s: most seconds allowed, whatever the header says.
+
+        Raises:
+            MalformedRequest: the header is not a whole number of milliseconds, at least 0.
+        """
+        if value is None:
+            return cls.after(min(default_s, max_s), clock)
+        digits = value.strip()
+        # Eighteen digits of milliseconds are 30 million years; longer numbers are noise.
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
+            raise MalformedRequest(f"The header {DEADLINE_HEADER} must be a whole number of milliseconds, at least 0.")
+        return cls.after(min(int(digits) / 1000.0, max_s), clock)
+
+    def remaining(self) -> float:
+        """Seconds left, at least 0."""
+        return max(0.0, self.at - self.clock())
+
+    @property
+    def expired(self) -> bool:
+        """Whether no time is left."""
+        return self.remaining() <= 0.0
+
+    def header(self) -> str:
+        """The header's value: whole milliseconds left, rounded down."""
+        return str(int(self.remaining() * 1000.0))
+
+    def check(self) -> None:
+        """Raise DeadlineExceeded where no time is left."""
+        if self.expired:
+            raise DeadlineExceeded("The deadline has passed.")
+
+    @asynccontextmanager
+    async def limit(self) -> AsyncIterator[None]:
+        """Cancel the block when the deadline passes, and raise DeadlineExceeded instead.
+
+        A TimeoutError that the block raises by itself is left alone.
+        """
+        self.check()
+        timeout = asyncio.timeout(self.remaining())
+        try:
+            async with timeout:
+                yield
+        except TimeoutError as error:
+            if timeout.expired():
+                raise DeadlineExceeded("The deadline has passed.") from error
+            raise

@@ -1,0 +1,109 @@
+"""Who is let in, and how long they are worked for: until they leave, or until the service has to stop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+from starlette.requests import ClientDisconnect, Request
+
+from services.errors import NotReady, Overloaded
+
+T = TypeVar("T")
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class Admission:
+    """A bound on the requests that a service works on; a place is taken before the first byte of a body is read.
+
+    Nothing queues here: a caller that is told to come back costs less than a spool full of waiting videos.
+
+    Args:
+        limit: most requests at once.
+        service: named in the errors, e.g. `router`.
+        retry_after_s: seconds that a refused caller is told to wait.
+        refused: told of every refusal, with the reason: `overloaded` or `draining`.
+    """
+
+    def __init__(
+        self, limit: int, *, service: str, retry_after_s: float, refused: Callable[[str], None] | None = None
+    ) -> None:
+        self._limit = limit
+        self._service = service
+        self._retry_after_s = retry_after_s
+        self._refused = refused
+        self._taken = 0
+        self._draining = False
+        self.stopped = asyncio.Event()
+        """Set when the grace time of a shutdown is over: what is still in flight is refused."""
+
+    @property
+    def taken(self) -> int:
+        """Requests being worked on, their uploads included."""
+        return self._taken
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold one place.
+
+        Raises:
+            Overloaded: every place is taken.
+            NotReady: the service is shutting down.
+        """
+        if self._draining:
+            self._note("draining")
+            raise NotReady(f"The {self._service} is shutting down; ask another replica, or again later.")
+        if self._taken >= self._limit:
+            self._note("overloaded")
+            raise Overloaded(
+                f"All {self._limit} places of this {self._service} are taken.", retry_after_s=self._retry_after_s
+            )
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+    def drain(self, grace_s: float) -> None:
+        """Take no new work, and stop what is unfinished after `grace_s` seconds. Called on the running loop."""
+        self._draining = True
+        asyncio.get_running_loop().call_later(grace_s, self.stopped.set)
+
+    def _note(self, reason: str) -> None:
+        if self._refused is not None:
+            self._refused(reason)
+
+
+def admission_of(request: Request) -> Admission:
+    """The admission of the service that serves the request; `create_service_app` was given it."""
+    return cast("Admission", request.app.state.admission)
+
+
+async def while_wanted(work: Coroutine[Any, Any, T], *, receive: Receive, stopped: asyncio.Event) -> T:
+    """The result of `work`, unless the caller leaves or `stopped` is set first; then `work` is cancelled and awaited.
+
+    Call it only once the whole body has been read: it takes every message that `receive` still has.
+
+    Raises:
+        ClientDisconnect: the caller left; services.web counts that as status 499.
+        NotReady: the service is shutting down and its grace time is over.
+    """
+    task = asyncio.create_task(work)
+    gone = asyncio.create_task(_disconnected(receive))
+    stop = asyncio.create_task(stopped.wait())
+    try:
+        await asyncio.wait({task, gone, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        if gone.done():
+            raise ClientDisconnect
+        raise NotReady("The service is shutting down and did not finish this request; send it again.")
+    finally:
+        for each in (task, gone, stop):
+            each.cancel()
+        await asyncio.gather(task, gone, stop, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

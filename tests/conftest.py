@@ -1,0 +1,32 @@
+"""What all tests share: markers from folders, the event loop, one thread for numeric libraries."""
+
+import os
+from pathlib import Path
+
+# Two test processes with a thread for every core each slow each other down; it has to be set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+
+TESTS = Path(__file__).parent
+KINDS = frozenset({"unit", "integration", "e2e", "browser", "bench"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        kind = item.path.relative_to(TESTS).parts[0]
+        if kind not in KINDS:
+            raise pytest.UsageError(f"{item.path}: tests stand in one of {', '.join(sorted(KINDS))}")
+        item.add_marker(kind)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("WINNOW_") or name in {"DATABASE_URL", "QDRANT_URL", "REDIS_URL"}:
+            monkeypatch.delenv(name)

@@ -1,0 +1,89 @@
+"""Places, draining, and work that ends when its caller leaves or the service stops."""
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+from starlette.requests import ClientDisconnect
+
+from services.errors import NotReady, Overloaded
+from services.web import Admission, while_wanted
+
+
+async def test_a_place_is_refused_when_all_are_taken_and_given_back_on_errors() -> None:
+    refusals: list[str] = []
+    admission = Admission(1, service="sample", retry_after_s=3.0, refused=refusals.append)
+    with admission.place():
+        assert admission.taken == 1
+        with pytest.raises(Overloaded, match="1 places of this sample") as caught, admission.place():
+            pass
+    assert caught.value.retry_after_s == 3.0
+    with pytest.raises(ZeroDivisionError), admission.place():
+        raise ZeroDivisionError
+    assert admission.taken == 0
+    assert refusals == ["overloaded"]
+
+
+async def test_a_draining_service_takes_nothing_new_and_stops_the_rest_after_its_grace() -> None:
+    refusals: list[str] = []
+    admission = Admission(2, service="sample", retry_after_s=1.0, refused=refusals.append)
+    with admission.place():
+        admission.drain(0.02)
+        assert not admission.stopped.is_set()
+        with pytest.raises(NotReady), admission.place():
+            pass
+        async with asyncio.timeout(5):
+            await admission.stopped.wait()
+    assert refusals == ["draining"]
+
+
+class Connection:
+    """An ASGI receive whose caller leaves when told to."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+
+async def test_work_is_cancelled_when_its_caller_leaves() -> None:
+    connection, cancelled = Connection(), asyncio.Event()
+
+    async def work() -> None:
+        connection.left.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    with pytest.raises(ClientDisconnect):
+        await while_wanted(work(), receive=connection.receive, stopped=asyncio.Event())
+    assert cancelled.is_set()
+
+
+async def test_work_is_refused_when_the_service_stops() -> None:
+    stopped, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        stopped.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cancelled.set()
+
+    with pytest.raises(NotReady):
+        await while_wanted(work(), receive=Connection().receive, stopped=stopped)
+    assert cancelled.is_set()
+
+
+async def test_work_that_ends_gives_its_result_or_its_error() -> None:
+    async def wrong() -> int:
+        raise Overloaded("full")
+
+    assert await while_wanted(asyncio.sleep(0, 3), receive=Connection().receive, stopped=asyncio.Event()) == 3
+    with pytest.raises(Overloaded):
+        await while_wanted(wrong(), receive=Connection().receive, stopped=asyncio.Event())

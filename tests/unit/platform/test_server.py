@@ -1,0 +1,64 @@
+"""The platform behind a real server: what a client sees that is refused while it is still sending."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import uvicorn
+
+from services.clients import http
+from services.deadline import Deadline
+from tests.unit.platform.conftest import FORM, MAX_VIDEO, Service, part
+
+
+@asynccontextmanager
+async def served(service: Service) -> AsyncIterator[str]:
+    config = uvicorn.Config(service.app, port=0, log_config=None, access_log=False, lifespan="off")
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def large() -> AsyncIterator[bytes]:
+    yield part("video", b"")[:-2]
+    for _ in range(400):
+        yield b"x" * 100_000
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_large_upload_gets_its_413_while_it_is_sent(service: Service, announced: bool) -> None:
+    headers = {**FORM, "Content-Length": str(len(part("video", b"")) - 2 + 40_000_000)} if announced else FORM
+    assert MAX_VIDEO < 40_000_000
+    async with served(service) as url, http.make_client(url) as client:
+        answer = await http.call(
+            client, "POST", "/v1/uploads", deadline=Deadline.after(20), content=large(), headers=headers
+        )
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+        assert (await http.call(client, "GET", "/v1/items/1", deadline=Deadline.after(5))).status_code == 200
+    assert service.spooled() == []
+
+
+async def test_a_client_that_hangs_up_leaves_nothing(service: Service) -> None:
+    async def cut() -> AsyncIterator[bytes]:
+        yield part("video", b"x" * 2_000_000)[:-2]
+        raise httpx.WriteError("gone")
+
+    async with served(service) as url:
+        async with http.make_client(url) as client:
+            with pytest.raises(http.CallFailed):
+                await http.call(client, "POST", "/v1/uploads", deadline=Deadline.after(5), content=cut(), headers=FORM)
+        for _ in range(100):
+            if service.sample("winnow_http_requests_total", method="POST", route="/v1/uploads", status="499"):
+                break
+            await asyncio.sleep(0.02)
+        assert service.sample("winnow_http_requests_total", method="POST", route="/v1/uploads", status="499") == 1
+    assert service.spooled() == []
