@@ -1,0 +1,1 @@
+"""The ranker service (refine): frames and policy questions in, calibrated probabilities out."""

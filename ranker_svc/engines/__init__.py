@@ -1,0 +1,1 @@
+"""Engines: what puts frames and prompts before a model and reads its Yes and No."""

@@ -1,0 +1,195 @@
+"""The reference engine: a LLaVA-architecture checkpoint under transformers, Algorithm 1 of the paper to the letter.
+
+The only module of the ranker that imports torch or transformers, and only when the engine starts.
+"""
+
+import copy
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ranker_svc.engines.prompting import Encoded, Prompting
+from ranker_svc.engines.protocol import EngineResult, EngineStartError, FrameImage, RawAnswer
+from ranker_svc.engines.worker import SerialWorker
+from ranker_svc.engines.yes_no import AnswerTokens, common_prefix, read_answer
+from services.calibration import checkpoint_fingerprint
+from services.contracts import ModelIdentity
+from services.deadline import Deadline
+from services.errors import InvalidPayload
+from services.torchvision_compat import ensure_torchvision
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A model that is ready to answer."""
+
+    model: Any
+    prompting: Prompting
+    tokens: AnswerTokens
+    identity: ModelIdentity
+    max_tokens: int | None
+
+
+class ReferenceEngine:
+    """Frames are seen once a request; every question continues from a copy of their key-value cache, in batches.
+
+    Args:
+        model: directory of a checkpoint (nothing is downloaded then), or a hub id.
+        revision: branch, tag or commit of a hub id.
+        dtype: `float32`, `bfloat16`, `float16`, or `auto` for the checkpoint's own.
+        device: torch device.
+        threads: CPU threads of torch, in this process; None leaves torch's choice.
+        question_batch: most questions in one forward pass.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        revision: str | None = None,
+        dtype: str = "float32",
+        device: str = "cpu",
+        threads: int | None = None,
+        question_batch: int = 16,
+    ) -> None:
+        self._model = model
+        self._revision = revision
+        self._dtype = dtype
+        self._device = device
+        self._threads = threads
+        self._question_batch = question_batch
+        self._worker = SerialWorker("reference-engine")
+        self._loaded: _Loaded | None = None
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The checkpoint's name and the hash of its files."""
+        return self._ready().identity
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for the engine's thread."""
+        return self._worker.waiting
+
+    async def start(self) -> None:
+        """Load the checkpoint and find its tokens for Yes and No.
+
+        Raises:
+            EngineStartError: there is no such checkpoint, it is no image-text model, or it cannot answer in one token.
+        """
+        self._loaded = await self._worker.run(self._load)
+        identity, tokens = self._loaded.identity, self._loaded.tokens
+        extra = {"model": identity.name, "fingerprint": identity.fingerprint, "yes": tokens.yes, "no": tokens.no}
+        logger.info("engine started", extra=extra)
+
+    async def answer(self, frames: Sequence[FrameImage], prompts: Sequence[str], deadline: Deadline) -> EngineResult:
+        """See `Engine.answer`."""
+        loaded = self._ready()
+        asked = time.perf_counter()
+        return await self._worker.run(lambda: self._answer(loaded, frames, prompts, asked), deadline)
+
+    async def health(self) -> str | None:
+        """Whether the checkpoint is loaded."""
+        return None if self._loaded is not None else "the model is not loaded"
+
+    async def close(self) -> None:
+        """Wait for the running call, and free the model."""
+        await self._worker.close()
+        self._loaded = None
+
+    def _ready(self) -> _Loaded:
+        if self._loaded is None:
+            raise RuntimeError("the engine has not been started")
+        return self._loaded
+
+    def _load(self) -> _Loaded:
+        path = Path(self._model)
+        local = path.is_dir()
+        if not local and (path.is_absolute() or self._model.startswith(".") or self._model.count("/") != 1):
+            raise EngineStartError(f"{self._model} is neither a directory nor a hub id (`owner/name`)")
+        ensure_torchvision()
+        import torch
+        import transformers
+
+        if self._threads is not None:
+            torch.set_num_threads(self._threads)
+        transformers.utils.logging.disable_progress_bar()
+        source: dict[str, Any] = {"local_files_only": local, "revision": self._revision or "main"}
+        try:
+            processor = transformers.AutoProcessor.from_pretrained(self._model, **source)
+            model: Any = transformers.AutoModelForImageTextToText.from_pretrained(
+                self._model, dtype=self._dtype if self._dtype == "auto" else getattr(torch, self._dtype), **source
+            )
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise EngineStartError(f"{self._model} cannot be loaded as an image-text model: {error}") from error
+        model.to(self._device)
+        model.eval()
+        prompting = Prompting(processor, model.config)
+        commit = getattr(model.config, "_commit_hash", None)
+        return _Loaded(
+            model=model,
+            prompting=prompting,
+            tokens=prompting.answer_tokens(),
+            identity=ModelIdentity(
+                name=path.resolve().name if local else self._model,
+                fingerprint=checkpoint_fingerprint(path) if local else f"{self._model}@{commit}",
+                engine="reference",
+            ),
+            max_tokens=getattr(model.config.get_text_config(), "max_position_embeddings", None),
+        )
+
+    def _answer(
+        self, loaded: _Loaded, frames: Sequence[FrameImage], prompts: Sequence[str], asked: float
+    ) -> EngineResult:
+        import torch
+
+        began = time.perf_counter()
+        with torch.inference_mode():
+            encoded = loaded.prompting.encode([frame.image for frame in frames], prompts)
+            longest = max(map(len, encoded.ids))
+            if loaded.max_tokens is not None and longest > loaded.max_tokens:
+                raise InvalidPayload(
+                    f"{len(frames)} frames and the text are {longest} tokens; the model takes {loaded.max_tokens}."
+                )
+            prepared = time.perf_counter()
+            answers = self._infer(loaded, encoded)
+        stages = {"queue": began - asked, "preprocess": prepared - began, "infer": time.perf_counter() - prepared}
+        return EngineResult(answers, stages)
+
+    def _infer(self, loaded: _Loaded, encoded: Encoded) -> tuple[RawAnswer, ...]:
+        """Prefill what all prompts begin with, frames included; then continue with what is left of each."""
+        import torch
+
+        model, ids = loaded.model, encoded.ids
+        shared = common_prefix(ids)
+        if shared <= encoded.last_image_token:
+            raise RuntimeError("the chat template puts text that differs before the frames; they cannot be shared")
+        vision = {
+            key: value.to(self._device, model.dtype) if value.is_floating_point() else value.to(self._device)
+            for key, value in encoded.vision.items()
+        }
+        prefix = torch.tensor([ids[0][:shared]], device=self._device)
+        cache = model(input_ids=prefix, **vision, use_cache=True, logits_to_keep=1).past_key_values
+        answers: list[RawAnswer] = []
+        for start in range(0, len(ids), self._question_batch):
+            rest = [sequence[shared:] for sequence in ids[start : start + self._question_batch]]
+            answers += self._continue(loaded, copy.deepcopy(cache), rest)
+        return tuple(answers)
+
+    def _continue(self, loaded: _Loaded, cache: Any, rest: Sequence[Sequence[int]]) -> list[RawAnswer]:
+        """Read the answers to a batch of prompts; the cache of their common beginning is used up."""
+        import torch
+
+        if len(rest) > 1:
+            cache.batch_repeat_interleave(len(rest))
+        width = max(map(len, rest))
+        # Padding stands behind each prompt, where causal attention hides it: no mask is needed, any token will do.
+        padded = torch.tensor([[*part, *[part[-1]] * (width - len(part))] for part in rest], device=self._device)
+        logits = loaded.model(input_ids=padded, past_key_values=cache, use_cache=True).logits
+        last = [logits[row, len(part) - 1].float().cpu().numpy() for row, part in enumerate(rest)]
+        return [read_answer(row, loaded.tokens) for row in last]
