@@ -1,0 +1,15 @@
+"""`python -m gateway`: serves the public API with the settings of the environment."""
+
+from gateway.app import create_app
+from gateway.settings import Settings
+from services.policy import PolicyError
+from services.web.server import run
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT; decisions in flight may end within the grace time."""
+    run(create_app, Settings, service="gateway", expected=(PolicyError,))
+
+
+if __name__ == "__main__":
+    main()
