@@ -1,0 +1,1 @@
+"""The lab: the demo world, training, calibration, thresholds and measurement. Nothing here runs in production."""

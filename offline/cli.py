@@ -1,0 +1,130 @@
+"""`winnow lab`: the demo world, training, fitting and measurement, each step resumable."""
+
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+from rich.console import Console
+
+from offline.demo_world.splits import DEFAULT_SEED, SPLITS, Counts, Split
+
+app = typer.Typer(help="Data, training, calibration and measurement on the demo world.", no_args_is_help=True)
+
+Work = Annotated[Path, typer.Option(help="Folder for art, videos, features and checkpoints.")]
+DEFAULT_WORK = Path("build/lab")
+Seed = Annotated[int, typer.Option(help="Seed of the generator.")]
+Violations = Annotated[int, typer.Option(min=0)]
+LookAlikes = Annotated[int, typer.Option(min=0)]
+Others = Annotated[int, typer.Option(min=0)]
+
+
+@app.command()
+def world(
+    split: Annotated[str, typer.Option(help=f"One of {', '.join(SPLITS)}.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Folder; default: videos/SPLIT in the work folder.")] = None,
+    violations: Violations = 160,
+    look_alikes: LookAlikes = 200,
+    others: Others = 400,
+    seed: Seed = DEFAULT_SEED,
+    work: Work = DEFAULT_WORK,
+) -> None:
+    """Write the videos and the manifest of a split."""
+    from offline.demo_world.generate import generate
+
+    folder = out or work / "videos" / split
+    manifest = generate(
+        work / "art", folder, _split(split), Counts(violations, look_alikes, others), Console(), seed=seed
+    )
+    Console().print(f"wrote {manifest}")
+
+
+@app.command()
+def bundle(out: Path = Path("winnow/bundled"), seed: Seed = DEFAULT_SEED, work: Work = DEFAULT_WORK) -> None:
+    """Write the bundled example clips and seeds."""
+    from offline.bundle import bundle as write
+
+    write(work / "art", work / "bundle", out, Console(), seed=seed)
+
+
+@app.command("train-router")
+def train_router(
+    minutes: Annotated[float, typer.Option(help="Wall time of dense pre-training.")] = 30.0, work: Work = DEFAULT_WORK
+) -> None:
+    """Train the router's encoder: dense pre-training, then the head."""
+    from offline.stages import train_router as stage
+
+    stage(work, minutes, Console())
+
+
+@app.command("fit-router")
+def fit_router(
+    pass_rate: Annotated[float, typer.Option(help="Share of traffic that the thresholds may pass.")] = 0.05,
+    work: Work = DEFAULT_WORK,
+) -> None:
+    """Fit the background and the router thresholds of the bundled policy on the calibration split."""
+    from offline.stages import fit_router as stage
+
+    stage(work, pass_rate, Console())
+
+
+@app.command("train-ranker")
+def train_ranker(
+    minutes: Annotated[float, typer.Option(help="Wall time of training.")] = 40.0, work: Work = DEFAULT_WORK
+) -> None:
+    """Train the ranker on the router's vision tower."""
+    from offline.stages import train_ranker as stage
+
+    stage(work, minutes, Console())
+
+
+@app.command()
+def calibrate(
+    url: Annotated[str, typer.Option(help="A running gateway.")],
+    violations: Violations = 160,
+    look_alikes: LookAlikes = 190,
+    others: Others = 800,
+    work: Work = DEFAULT_WORK,
+) -> None:
+    """Fit the ranker's calibrator on routed traffic of the calibration split; drives a running gateway."""
+    from offline.stages import calibrate as stage
+
+    stage(work, url, Counts(violations, look_alikes, others), Console())
+
+
+@app.command()
+def measure(
+    url: Annotated[str, typer.Option(help="A running gateway.")],
+    split: Annotated[str, typer.Option(help=f"One of {', '.join(SPLITS)}.")] = "test",
+    violations: Violations = 160,
+    look_alikes: LookAlikes = 200,
+    others: Others = 400,
+    out: Path = Path("build/measure.json"),
+    work: Work = DEFAULT_WORK,
+) -> None:
+    """Router recall and ranker ROC-AUC of a running cascade, on a stratified sample reweighted to the mix.
+
+    `winnow measure` starts the services for it.
+    """
+    from offline.measure import measure as run
+
+    counts = Counts(violations, look_alikes, others)
+    run(url, work=work, split=_split(split), counts=counts, out=out, console=Console())
+
+
+@app.command()
+def rebuild(work: Work = DEFAULT_WORK) -> None:
+    """Rebuild both bundled models, clips, seeds, background and thresholds from nothing; resumes where it stopped."""
+    from offline import stages
+
+    console = Console()
+    bundle(work=work)
+    stages.train_router(work, 30.0, console)
+    stages.fit_router(work, 0.05, console)
+    stages.train_ranker(work, 40.0, console)
+    console.print("Left to do: `winnow up`, then `winnow lab calibrate --url http://127.0.0.1:8000`.")
+
+
+def _split(name: str) -> Split:
+    if name not in SPLITS:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(SPLITS)}")
+    return cast(Split, name)

@@ -1,0 +1,132 @@
+"""Fits what stands between similarities and decisions: the encoder's background, router thresholds, calibrators."""
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import track
+
+from offline.collect import Labelled, Observation
+from offline.demo_world.splits import MIX
+from offline.statistics import threshold_at_pass_rate
+from services.calibration import Calibrator, FittedFor, fit_temperature
+from services.encoder import Encoder
+from services.media import SamplingPlan, sample_times
+from services.media.decode import decode_frames
+from services.scoring import Background
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SeedSegment:
+    """A row of a seed manifest."""
+
+    path: Path
+    issue: str
+    start_s: float
+    end_s: float
+
+
+def read_seeds(manifest: Path) -> list[SeedSegment]:
+    """Rows of a seed manifest."""
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    return [SeedSegment(manifest.parent / r["path"], r["issue"], r["start_s"], r["end_s"]) for r in rows]
+
+
+def embed_seeds(
+    encoder: Encoder, seeds: Sequence[SeedSegment], *, frames: int, short_side: int
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Seed vectors [n, dim] of every issue, made as the router makes them."""
+    vectors: dict[str, list[npt.NDArray[np.float32]]] = {}
+    for seed in seeds:
+        times = sample_times(seed.end_s, start_s=seed.start_s, end_s=seed.end_s, count=frames)
+        video = decode_frames(seed.path, times=times, short_side=short_side)
+        vectors.setdefault(seed.issue, []).append(encoder.embed_images(video.frames))
+    return {issue: np.concatenate(own) for issue, own in vectors.items()}
+
+
+def frame_similarities(
+    encoder: Encoder,
+    bank: Mapping[str, npt.NDArray[np.float32]],
+    videos: Sequence[Labelled],
+    console: Console,
+    *,
+    short_side: int,
+) -> list[dict[str, Floats]]:
+    """For each video and issue, the best similarity of every sampled frame, shape [frames]."""
+    plan = SamplingPlan()
+    with ThreadPoolExecutor(1) as ahead:  # decodes the next video while this one is embedded
+        decoded = ahead.map(lambda v: decode_frames(v.path, plan=plan, short_side=short_side).frames, videos)
+        out = []
+        for frames in track(decoded, total=len(videos), description="embedding", console=console):
+            vectors = encoder.embed_images(frames)
+            out.append({issue: (vectors @ seeds.T).max(axis=1).astype(np.float64) for issue, seeds in bank.items()})
+    return out
+
+
+def fit_background(
+    similarities: Sequence[Mapping[str, Floats]], videos: Sequence[Labelled], fingerprint: str
+) -> Background:
+    """The background of golden seeds, on clean videos in the proportions of traffic.
+
+    The sample must hold look-alikes and others in the ratio of the mix, because quantiles are unweighted.
+
+    Raises:
+        ValueError: it does not.
+    """
+    clean = [s for s, v in zip(similarities, videos, strict=True) if v.kind != "violation"]
+    look_alikes = sum(v.kind == "look_alike" for v in videos) / max(len(clean), 1)
+    wanted = MIX["look_alike"] / (MIX["look_alike"] + MIX["other"])
+    if abs(look_alikes - wanted) > 0.02:
+        raise ValueError(f"look-alikes are {look_alikes:.3f} of the clean sample, {wanted:.3f} of traffic")
+    return Background.fit({"golden": np.concatenate([x for s in clean for x in s.values()])}, encoder=fingerprint)
+
+
+def risks(similarities: Sequence[Mapping[str, Floats]], background: Background, issues: Sequence[str]) -> Floats:
+    """Risk of every video and issue, [videos, issues], for a bank without negatives."""
+    return np.array([[background.level("golden", float(s[issue].max())) for issue in issues] for s in similarities])
+
+
+def fit_thresholds(
+    risk: Floats, weight: Floats, issues: Sequence[str], *, pass_rate: float
+) -> tuple[dict[str, float], float]:
+    """Thresholds that pass `pass_rate` of traffic in all, each issue the same share, and the pass rate reached.
+
+    The common share is found by bisection: shares of issues overlap, so that it is more than pass_rate / issues.
+    """
+    low, high = 0.0, pass_rate
+    best: tuple[dict[str, float], float] = (dict.fromkeys(issues, 1.0), 0.0)
+    for _ in range(40):
+        share = (low + high) / 2
+        cuts = np.array([threshold_at_pass_rate(risk[:, i], weight, share) for i in range(len(issues))])
+        cuts = np.minimum(cuts, 1.0)
+        passed = float(weight[(risk >= cuts).any(axis=1)].sum() / weight.sum())
+        if passed <= pass_rate:
+            low, best = share, ({issue: float(c) for issue, c in zip(issues, cuts, strict=True)}, passed)
+        else:
+            high = share
+    return best
+
+
+def fit_calibrator(observations: Sequence[Observation], calibrator_id: str, fitted_for: FittedFor) -> Calibrator:
+    """Temperature scaling of the assembled scores on routed traffic: every issue that was asked is one sample.
+
+    Raises:
+        ValueError: the sample holds one class alone.
+    """
+    rows = [
+        (issue.score, float(issue.id in o.truth), o.weight)
+        for o in observations
+        for issue in o.decision.issues
+        if issue.score is not None
+    ]
+    score, label, weight = (np.array(column) for column in zip(*rows, strict=True))
+    temperature = fit_temperature(score, label, weight)
+    metrics = {"samples": float(len(rows)), "positives": float(label.sum())}
+    return Calibrator(id=calibrator_id, temperature=temperature, fitted_for=fitted_for, metrics=metrics)
