@@ -1,0 +1,150 @@
+"""The commands, by what they print and how they exit; the gateway behind `moderate` is a real HTTP server."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from typer.testing import CliRunner
+
+from services.contracts import ModerationRequest
+from services.errors import UnsupportedMedia
+from services.web import parse_part, receive_upload
+from tests.unit.cli.test_report import decision, issue
+from winnow.cli import app
+from winnow.supervisor import free_port
+
+
+class Gateway:
+    """Answers block, or not_a_video for a file that begins with `text`; keeps what it was asked."""
+
+    def __init__(self, spool: Path) -> None:
+        self.asked: list[ModerationRequest] = []
+        self.tokens: list[str | None] = []
+        self.app = FastAPI()
+
+        @self.app.post("/v1/decisions")
+        async def decide(request: Request) -> Response:
+            upload = await receive_upload(
+                request, spool_dir=spool, max_video_bytes=1000, max_json_bytes=1000, timeout_s=5
+            )
+            async with upload:
+                self.asked.append(parse_part(ModerationRequest, upload.json))
+                self.tokens.append(request.headers.get("Authorization"))
+                if upload.path.read_bytes().startswith(b"text"):
+                    problem = UnsupportedMedia("The bytes are not a video.").problem("r")
+                    return Response(problem.model_dump_json(), 415, media_type="application/problem+json")
+            answer = decision("block", issue("arson", "block", 0.9, 0.95))
+            return Response(answer.model_dump_json(), media_type="application/json")
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[tuple[Gateway, str]]:
+    stand_in, port = Gateway(tmp_path / "spool"), free_port()
+    server = uvicorn.Server(uvicorn.Config(stand_in.app, port=port, log_config=None, ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield stand_in, f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"frames")
+    return path
+
+
+def test_moderate_prints_a_table_for_people(gateway: tuple[Gateway, str], video: Path) -> None:
+    stand_in, url = gateway
+    result = CliRunner().invoke(app, ["moderate", str(video), "--url", url, "--issue", "arson", "--title", "Hello"])
+    assert result.exit_code == 0, result.output
+    assert "clip.mp4" in result.output
+    assert "block" in result.output
+    assert "0.90 / 0.50" in result.output
+    assert stand_in.asked[0].issues == ("arson",)
+    assert stand_in.asked[0].context.title == "Hello"
+
+
+def test_moderate_prints_whole_decisions_as_json(
+    gateway: tuple[Gateway, str], video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in, url = gateway
+    monkeypatch.setenv("WINNOW_URL", url)
+    monkeypatch.setenv("WINNOW_TOKEN", "secret")
+    result = CliRunner().invoke(app, ["moderate", str(video), str(video), "--json"])
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["verdict"] for line in lines] == ["block", "block"]
+    assert lines[0]["issues"][0]["probability"] == 0.95
+    assert stand_in.asked[0].issues is None
+    assert stand_in.tokens == ["Bearer secret"] * 2
+
+
+def test_moderate_tells_what_is_wrong_and_what_to_do_and_goes_on(
+    gateway: tuple[Gateway, str], video: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_bytes(b"text of a file")
+    missing = tmp_path / "missing.mp4"
+    result = CliRunner().invoke(app, ["moderate", str(text), str(missing), str(video), "--url", gateway[1]])
+    assert result.exit_code == 1
+    said = " ".join(result.output.split())
+    assert "The bytes are not a video. Send a video file" in said
+    assert "missing.mp4: The file cannot be read" in said
+    assert "0.90 / 0.50" in said
+
+
+def test_moderate_without_a_gateway_says_how_to_start_one(video: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    result = CliRunner().invoke(app, ["moderate", str(video), "--url", url])
+    assert result.exit_code == 1
+    assert "winnow up" in result.output
+
+
+def test_moderate_refuses_an_issue_that_cannot_be(video: Path) -> None:
+    result = CliRunner().invoke(app, ["moderate", str(video), "--issue", "Not An Issue"])
+    assert result.exit_code == 1
+    assert "issues" in result.output
+
+
+def test_up_names_the_port_that_is_taken(gateway: tuple[Gateway, str], tmp_path: Path) -> None:
+    port = gateway[1].rsplit(":", 1)[1]
+    free = [str(free_port()), str(free_port())]
+    arguments = ["up", "--data-dir", str(tmp_path / "data"), "--port", free[0], "--ranker-port", free[1]]
+    result = CliRunner().invoke(app, [*arguments, "--router-port", port])
+    assert result.exit_code == 1
+    assert f"Port {port}, wanted for the router, is taken" in " ".join(result.output.split())
+    assert "--router-port" in result.output
+
+
+def test_demo_without_clips_says_so(tmp_path: Path) -> None:
+    out = tmp_path / "demo.json"
+    out.write_text("of an earlier run", encoding="utf-8")
+    result = CliRunner().invoke(app, ["demo", "--bundled", str(tmp_path), "--out", str(out)])
+    assert result.exit_code == 1
+    assert "cannot be read" in result.output
+    assert not out.exists()
+
+
+def test_version_and_help() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output.startswith("winnow ")
+    shown = CliRunner().invoke(app, ["--help"])
+    assert shown.exit_code == 0
+    assert {"up", "moderate", "demo", "lab"} <= set(shown.output.split())
+
+
+def test_the_command_line_is_light() -> None:
+    heavy = ("torch", "av", "qdrant_client", "sqlalchemy", "offline", "gateway")
+    code = f"import sys, winnow.cli; print([name for name in {heavy!r} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert answer.stdout == "[]\n"

@@ -1,0 +1,166 @@
+"""What is started with which settings, how commands find the gateway, and what loading seeds and clips does."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request, Response
+
+from services.clients import RouterClient
+from services.contracts import BankStatus, Seed, SeedRequest
+from services.errors import InvalidPayload
+from services.web import parse_part, receive_upload
+from tests.unit.cli.test_report import decision, issue
+from winnow.demo import Judged, read_clips, require_whole, write
+from winnow.locate import STATE_FILE, gateway_url, read_state, write_state
+from winnow.report import Clip
+from winnow.seeds import UNFINISHED, load_seeds, read_manifest
+from winnow.stack import Ports, service_specs, without_settings
+from winnow.supervisor import SupervisorError
+
+
+def test_services_are_started_on_loopback_and_know_one_another(tmp_path: Path) -> None:
+    given = {"PATH": "/bin", "WINNOW_ROUTER_PORT": "1", "WINNOW_RANKER_MODEL": "mine"}
+    ranker, router, gateway = service_specs(Ports(1001, 1002, 1003), tmp_path, environment=given, engine="reference")
+    assert [spec.name for spec in (ranker, router, gateway)] == ["ranker", "router", "gateway"]
+    assert gateway.environment["WINNOW_GATEWAY_ROUTER_URL"] == router.url == "http://127.0.0.1:1002"
+    assert router.environment["WINNOW_ROUTER_RANKER_URLS"] == ranker.url == "http://127.0.0.1:1003"
+    assert router.environment["WINNOW_ROUTER_PORT"] == "1002"
+    assert ranker.environment["WINNOW_RANKER_ENGINE"] == "reference"
+    assert ranker.environment["WINNOW_RANKER_MODEL"] == "mine"
+    assert {spec.environment["PATH"] for spec in (ranker, router, gateway)} == {"/bin"}
+
+
+def test_a_demo_sees_no_settings_of_the_user() -> None:
+    given = {"PATH": "/bin", "WINNOW_RANKER_MODEL": "mine", "DATABASE_URL": "postgresql://h/d", "QDRANT_URL": "q"}
+    assert without_settings(given) == {"PATH": "/bin"}
+
+
+def test_the_gateway_is_the_named_one_then_the_environments_then_the_running_one(tmp_path: Path) -> None:
+    environment = {"WINNOW_URL": "http://env"}
+    assert gateway_url("http://named", environment, tmp_path) == "http://named"
+    assert gateway_url(None, environment, tmp_path) == "http://env"
+    assert gateway_url(None, {}, tmp_path) == "http://127.0.0.1:8080"
+    write_state(tmp_path, "http://running")
+    assert gateway_url(None, {}, tmp_path) == "http://running"
+
+
+def test_the_state_of_a_process_that_has_ended_is_ignored(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as ended:
+        pid = ended.pid
+    (tmp_path / STATE_FILE).write_text(json.dumps({"pid": pid, "gateway_url": "http://old"}), encoding="utf-8")
+    assert read_state(tmp_path) is None
+    (tmp_path / STATE_FILE).write_text("not JSON", encoding="utf-8")
+    assert read_state(tmp_path) is None
+
+
+class Bank:
+    """A router's bank that may refuse one issue."""
+
+    def __init__(self, spool: Path) -> None:
+        self.seeds: dict[str, SeedRequest] = {}
+        self.refused = ""
+        self.app = FastAPI()
+
+        @self.app.get("/v1/bank")
+        async def bank() -> BankStatus:
+            return BankStatus(revision="r", encoder="e", seeds={}, vectors=len(self.seeds))
+
+        @self.app.post("/v1/seeds")
+        async def add(request: Request) -> Response:
+            upload = await receive_upload(
+                request, spool_dir=spool, max_video_bytes=1000, max_json_bytes=1000, timeout_s=5
+            )
+            async with upload:
+                asked = parse_part(SeedRequest, upload.json)
+                if asked.issue == self.refused:
+                    problem = InvalidPayload("refused").problem("r")
+                    return Response(problem.model_dump_json(), 422, media_type="application/problem+json")
+                self.seeds[asked.note] = asked
+                seed = Seed(
+                    id=asked.note,
+                    issue=asked.issue,
+                    kind=asked.kind,
+                    start_s=asked.start_s,
+                    end_s=asked.end_s or 9.0,
+                    sha256=upload.sha256,
+                    vectors=1,
+                    created_at=datetime.now(UTC),
+                )
+            return Response(seed.model_dump_json(), media_type="application/json")
+
+
+@pytest.fixture
+def seeds(tmp_path: Path) -> Path:
+    directory = tmp_path / "seeds"
+    directory.mkdir()
+    rows = [
+        {"path": "a.mp4", "issue": "arson", "kind": "golden", "start_s": 0.5, "end_s": 2.0},
+        {"path": "b.mp4", "issue": "smoking", "kind": "negative", "start_s": 0.0, "end_s": None},
+    ]
+    (directory / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n", encoding="utf-8")
+    for each in rows:
+        (directory / str(each["path"])).write_bytes(b"video")
+    return directory
+
+
+async def test_seeds_are_loaded_once(tmp_path: Path, seeds: Path) -> None:
+    bank, seen = Bank(tmp_path / "spool"), list[tuple[int, int]]()
+    async with RouterClient("http://router", transport=httpx.ASGITransport(bank.app)) as router:
+        advance = seen.append
+        assert await load_seeds(router, seeds, tmp_path, advance=lambda *done: advance(done)) == 2
+        assert seen == [(1, 2), (2, 2)]
+        assert (bank.seeds["a.mp4"].start_s, bank.seeds["a.mp4"].end_s) == (0.5, 2.0)
+        assert bank.seeds["b.mp4"].kind == "negative"
+        assert await load_seeds(router, seeds, tmp_path, advance=lambda *done: None) == 0
+
+
+async def test_an_interrupted_load_is_done_again(tmp_path: Path, seeds: Path) -> None:
+    bank = Bank(tmp_path / "spool")
+    bank.refused = "smoking"
+    async with RouterClient("http://router", transport=httpx.ASGITransport(bank.app)) as router:
+        with pytest.raises(InvalidPayload):
+            await load_seeds(router, seeds, tmp_path, advance=lambda *done: None)
+        assert (tmp_path / UNFINISHED).exists()
+        bank.refused = ""
+        assert await load_seeds(router, seeds, tmp_path, advance=lambda *done: None) == 2
+    assert set(bank.seeds) == {"a.mp4", "b.mp4"}
+    assert not (tmp_path / UNFINISHED).exists()
+
+
+def test_a_wrong_row_of_a_manifest_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "manifest.jsonl").write_text('{"path": "a.mp4"}\n', encoding="utf-8")
+    with pytest.raises(ValueError, match="issue"):
+        read_manifest(tmp_path)
+    with pytest.raises(SupervisorError, match="kind"):
+        read_clips(tmp_path)
+    (tmp_path / "manifest.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(SupervisorError, match="no clips"):
+        read_clips(tmp_path)
+
+
+def test_a_demo_accepts_only_decisions_that_the_cascade_made() -> None:
+    clip = Clip(path="a.mp4", kind="other", issues=())
+    require_whole(clip, decision("allow", issue("arson", "allow")))
+    for wrong in (
+        decision("review", issue("arson", "review"), route="degraded", rank_missing="unavailable"),
+        decision("pending", issue("arson", "pending")),
+        decision("allow"),
+    ):
+        with pytest.raises(SupervisorError, match=r"a\.mp4"):
+            require_whole(clip, wrong)
+
+
+def test_the_demo_writes_whole_decisions_and_the_agreement(tmp_path: Path) -> None:
+    right = Judged(Clip(path="a.mp4", kind="other", issues=()), decision("allow", issue("arson", "allow")), 0.1)
+    wrong = Judged(Clip(path="b.mp4", kind="other", issues=()), decision("block", issue("arson", "block")), 0.1)
+    out = tmp_path / "build" / "demo.json"
+    write([right, wrong], out)
+    document = json.loads(out.read_text(encoding="utf-8"))
+    assert document["agreement"] == 1
+    assert [each["verdict"] for each in document["decisions"]] == ["allow", "block"]
+    assert document["decisions"][0] == right.decision.model_dump(mode="json")

@@ -1,0 +1,203 @@
+"""The `winnow` command: parses, calls one function, turns its outcome into text and an exit code."""
+
+import asyncio
+import importlib
+import os
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+from pydantic import SecretStr, ValidationError
+
+from services.contracts import Context, ModerationRequest
+from services.errors import WinnowError
+from winnow.demo import run_demo
+from winnow.display import decision_table, stderr_console, stdout_console
+from winnow.locate import default_data_dir, gateway_url
+from winnow.measure import run_measure
+from winnow.moderate import Outcome, moderate
+from winnow.report import row
+from winnow.seeds import BUNDLED
+from winnow.stack import Ports
+from winnow.supervisor import SupervisorError
+from winnow.up import run_up
+
+INTERRUPTED = 130
+READY_TIMEOUT_S = 300.0
+
+app = typer.Typer(help="Filter-and-refine moderation of short videos.", no_args_is_help=True, add_completion=False)
+
+DataDir = Annotated[Path | None, typer.Option(help="Data directory; default: the user's data directory.")]
+Timeout = Annotated[float, typer.Option(min=1.0, help="Seconds in which the services must be ready.")]
+
+
+def main() -> None:
+    """Entry point of the `winnow` command."""
+    app(prog_name="winnow")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            stdout_console().print(f"winnow {version('winnow-moderation')}")
+        except PackageNotFoundError:
+            stdout_console().print("winnow (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the command as a whole."""
+
+
+@app.command()
+def up(
+    data_dir: DataDir = None,
+    port: Annotated[int, typer.Option(help="Port of the gateway.")] = Ports.gateway,
+    router_port: Annotated[int, typer.Option(help="Port of the router.")] = Ports.router,
+    ranker_port: Annotated[int, typer.Option(help="Port of the ranker.")] = Ports.ranker,
+    engine: Annotated[str | None, typer.Option(help="Engine of the ranker; default: its own setting.")] = None,
+    seeds: Annotated[Path | None, typer.Option(help="Seeds for an empty bank; default: the bundled ones.")] = None,
+    timeout: Timeout = READY_TIMEOUT_S,
+) -> None:
+    """Start gateway, router and ranker on this machine and keep them running until Ctrl-C."""
+    console = stderr_console()
+    try:
+        run_up(
+            ports=Ports(port, router_port, ranker_port),
+            data_dir=data_dir or default_data_dir(),
+            console=console,
+            engine=engine,
+            seeds=seeds,
+            timeout_s=timeout,
+        )
+    except SupervisorError as error:
+        console.print(str(error), style="red", markup=False)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+
+
+@app.command("moderate")
+def moderate_files(
+    files: Annotated[list[Path], typer.Argument(help="Video files.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print every decision as one line of JSON.")] = False,
+    issue: Annotated[list[str] | None, typer.Option(help="Judge this issue alone; may be given several times.")] = None,
+    title: Annotated[str, typer.Option(help="Title of the videos.")] = "",
+    url: Annotated[
+        str | None, typer.Option(help="The gateway; default: WINNOW_URL, else what `winnow up` runs.")
+    ] = None,
+    data_dir: DataDir = None,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for one file.")] = 120.0,
+) -> None:
+    """Ask a running gateway about video files. Exit code 0: all decided; 1: any was not."""
+    errors = stderr_console()
+    try:
+        request = ModerationRequest(context=Context(title=title), issues=tuple(issue) if issue else None)
+    except ValidationError as error:
+        for each in error.errors(include_url=False):
+            errors.print(f"{'/'.join(map(str, each['loc']))}: {each['msg']}", style="red", markup=False)
+        raise typer.Exit(1) from error
+    where = gateway_url(url, os.environ, data_dir or default_data_dir())
+    given = os.environ.get("WINNOW_TOKEN")
+    token = SecretStr(given) if given else None
+
+    async def ask() -> list[Outcome]:
+        outcomes = []
+        async for each in moderate(files, request, url=where, token=token, timeout_s=timeout):
+            if each.decision is not None and as_json:
+                typer.echo(each.decision.model_dump_json())
+            if each.error is not None:
+                errors.print(f"{each.path}: {each.error}", style="red", markup=False)
+            outcomes.append(each)
+        return outcomes
+
+    try:
+        outcomes = asyncio.run(ask())
+    except KeyboardInterrupt as error:
+        raise typer.Exit(INTERRUPTED) from error
+    rows = [row(each.path.name, each.decision, each.seconds) for each in outcomes if each.decision is not None]
+    if rows and not as_json:
+        stdout_console().print(decision_table(rows, with_truth=False))
+    if any(each.error is not None for each in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    engine: Annotated[str, typer.Option(help="Engine of the ranker.")] = "reference",
+    out: Annotated[Path, typer.Option(help="Where the decisions are written.")] = Path("build/demo.json"),
+    data_dir: Annotated[Path, typer.Option(help="Data directory, kept between runs.")] = Path("build/demo-data"),
+    bundled: Annotated[Path, typer.Option(help="Directory with clips/ and seeds/.", hidden=True)] = BUNDLED,
+    timeout: Timeout = READY_TIMEOUT_S,
+) -> None:
+    """Start everything, moderate the bundled example clips, print what was decided, stop everything."""
+    console = stderr_console()
+    try:
+        run_demo(
+            engine=engine,
+            out=out,
+            data_dir=data_dir,
+            bundled=bundled,
+            console=console,
+            results=stdout_console(),
+            timeout_s=timeout,
+        )
+    except SupervisorError as error:
+        console.print(str(error), style="red", markup=False)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(INTERRUPTED) from error
+
+
+@app.command()
+def measure(
+    violations: Annotated[int, typer.Option(min=1, help="Violations in the sample.")] = 160,
+    look_alikes: Annotated[int, typer.Option(min=1, help="Look-alikes in the sample.")] = 200,
+    others: Annotated[int, typer.Option(min=1, help="Other videos in the sample.")] = 400,
+    calibrate: Annotated[
+        bool, typer.Option(help="Fit the ranker's calibrator on the calibration split instead of measuring.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Where the figures are written.")] = Path("build/measure.json"),
+    data_dir: Annotated[Path, typer.Option(help="Data directory of the services.")] = Path("build/measure-data"),
+    work: Annotated[Path, typer.Option(help="The lab's folder.")] = Path("build/lab"),
+    timeout: Timeout = READY_TIMEOUT_S,
+) -> None:
+    """Start everything and measure the models on a sample of the demo world (needs the extra `offline`, and npm)."""
+    console = stdout_console()
+    try:
+        run_measure(
+            data_dir=data_dir,
+            work=work,
+            out=out,
+            counts=(violations, look_alikes, others),
+            calibrate=calibrate,
+            console=console,
+            timeout_s=timeout,
+        )
+    except (SupervisorError, ModuleNotFoundError, RuntimeError, WinnowError) as error:
+        console.print(str(error), style="red", markup=False)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(INTERRUPTED) from error
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+    add_help_option=False,
+)
+def lab(context: typer.Context) -> None:
+    """Data, training, calibration and evaluation (needs the extra `offline`)."""
+    try:
+        # The lab imports torch; no other command may pay for that.
+        commands = cast("typer.Typer", importlib.import_module("offline.cli").app)
+    except ModuleNotFoundError as error:
+        missing = f"The lab cannot be loaded: {error}. Install it with: pip install 'winnow-moderation[offline]'"
+        stderr_console().print(missing, style="red", markup=False)
+        raise typer.Exit(1) from error
+    commands(args=context.args, prog_name="winnow lab")

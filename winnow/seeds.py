@@ -1,0 +1,86 @@
+"""Loads the bundled seeds into a router whose bank is empty."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import Field, TypeAdapter
+
+from services.clients import RouterClient
+from services.contracts import IssueId, RequestModel, Seconds, SeedKind, SeedRequest
+from services.deadline import Deadline
+
+BUNDLED = Path(__file__).with_name("bundled")
+UNFINISHED = "seeds.unfinished"
+AT_ONCE = 2
+SEED_TIMEOUT_S = 120.0
+STATUS_TIMEOUT_S = 10.0
+
+
+class SeedRow(RequestModel):
+    """A row of the seed manifest; `path` is relative to the manifest."""
+
+    path: str = Field(min_length=1)
+    issue: IssueId
+    kind: SeedKind = "golden"
+    start_s: Seconds = 0.0
+    end_s: Seconds | None = None
+
+    def request(self) -> SeedRequest:
+        """What is sent to the router."""
+        return SeedRequest(issue=self.issue, kind=self.kind, start_s=self.start_s, end_s=self.end_s, note=self.path)
+
+
+def read_manifest(directory: Path) -> list[SeedRow]:
+    """The rows of `manifest.jsonl` in the directory.
+
+    Raises:
+        OSError: there is none.
+        pydantic.ValidationError: a row is wrong.
+    """
+    lines = (directory / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    adapter = TypeAdapter(SeedRow)
+    return [adapter.validate_json(line) for line in lines if line.strip()]
+
+
+async def load_seeds(
+    router: RouterClient, directory: Path, data_dir: Path, *, advance: Callable[[int, int], None]
+) -> int:
+    """Add every seed of the directory, unless the bank has seeds already; return how many were added.
+
+    A load that was interrupted is done again as a whole: adding a seed twice makes one seed.
+
+    Args:
+        router: whose bank it is.
+        directory: holds `manifest.jsonl` and the videos.
+        data_dir: remembers an unfinished load.
+        advance: told how many are done, and of how many.
+
+    Raises:
+        services.errors.WinnowError: the router refused a seed or could not be asked.
+    """
+    unfinished = data_dir / UNFINISHED
+    bank = await router.bank(Deadline.after(STATUS_TIMEOUT_S))
+    if bank.vectors and not await asyncio.to_thread(unfinished.exists):
+        return 0
+    rows = await asyncio.to_thread(read_manifest, directory)
+    await asyncio.to_thread(unfinished.touch)
+    places = asyncio.Semaphore(AT_ONCE)
+    done = 0
+
+    async def add(row: SeedRow) -> None:
+        nonlocal done
+        async with places:
+            await router.add_seed(directory / row.path, row.request(), Deadline.after(SEED_TIMEOUT_S))
+        done += 1
+        advance(done, len(rows))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for row in rows:
+                group.create_task(add(row))
+    except ExceptionGroup as errors:
+        # One failure ends the load; the others are its consequence.
+        raise errors.exceptions[0] from errors
+    await asyncio.to_thread(unfinished.unlink, missing_ok=True)
+    return done

@@ -1,0 +1,60 @@
+"""The three services as the embedded default runs them: commands, ports, environment."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from winnow.child import ServiceSpec
+
+HOST = "127.0.0.1"
+FOREIGN = ("DATABASE_URL", "QDRANT_URL", "REDIS_URL")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """TCP ports on the loopback interface."""
+
+    gateway: int = 8080
+    router: int = 8081
+    ranker: int = 8082
+
+
+def url(port: int) -> str:
+    """Base URL of a service on this machine."""
+    return f"http://{HOST}:{port}"
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without any setting of ours, for a run that must not touch what the user has configured."""
+    return {
+        name: value for name, value in environment.items() if not name.startswith("WINNOW_") and name not in FOREIGN
+    }
+
+
+def service_specs(
+    ports: Ports, data_dir: Path, *, environment: Mapping[str, str], engine: str | None = None
+) -> list[ServiceSpec]:
+    """The services in the order in which they are started: each after those that it calls.
+
+    Args:
+        ports: where they listen.
+        data_dir: of all three; each keeps to a directory of its own in it.
+        environment: what the services see besides the settings made here, which win.
+        engine: of the ranker; None leaves it to the environment and the ranker's default.
+    """
+    data = str(data_dir.absolute())
+    ranker = {"WINNOW_RANKER_ENGINE": engine} if engine is not None else {}
+    router = {"WINNOW_ROUTER_RANKER_URLS": url(ports.ranker)}
+    gateway = {"WINNOW_GATEWAY_ROUTER_URL": url(ports.router)}
+    given = (
+        ("ranker", "ranker_svc", ports.ranker, ranker),
+        ("router", "router_svc", ports.router, router),
+        ("gateway", "gateway", ports.gateway, gateway),
+    )
+    specs = []
+    for name, module, port, settings in given:
+        prefix = f"WINNOW_{name.upper()}_"
+        own = {f"{prefix}HOST": HOST, f"{prefix}PORT": str(port), f"{prefix}DATA_DIR": data, **settings}
+        specs.append(ServiceSpec(name, (sys.executable, "-m", module), url(port), {**environment, **own}))
+    return specs
