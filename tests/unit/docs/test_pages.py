@@ -1,0 +1,33 @@
+"""The pages hang together: every link leads somewhere, every page is in the index, records are short and numbered."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.unit.docs.tables import DOCS
+
+PAGES = sorted(DOCS.glob("*.md"))
+RECORDS = sorted((DOCS / "decisions").glob("*.md"))
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("path", [*PAGES, *RECORDS], ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    targets = LINK.findall(path.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_the_index_has_every_page() -> None:
+    index = set(LINK.findall((DOCS / "README.md").read_text(encoding="utf-8")))
+    wanted = {path.relative_to(DOCS).as_posix() for path in (*PAGES, *RECORDS)} - {"README.md"}
+    assert wanted - index == set()
+
+
+def test_records_are_numbered_without_gaps_and_short() -> None:
+    assert [path.name[:4] for path in RECORDS] == [f"{number:04d}" for number in range(1, len(RECORDS) + 1)]
+    assert RECORDS
+    for path in RECORDS:
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 40, path.name
+        assert all(f"## {part}\n" in text for part in ("Context", "Choice", "Rejected", "Consequences")), path.name
