@@ -1,7 +1,7 @@
 """`winnow lab`: the demo world, training, fitting and measurement, each step resumable."""
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -121,10 +121,10 @@ def rebuild(work: Work = DEFAULT_WORK) -> None:
     stages.train_router(work, 30.0, console)
     stages.fit_router(work, 0.05, console)
     stages.train_ranker(work, 40.0, console)
-    console.print("Left to do: `winnow up`, then `winnow lab calibrate --url http://127.0.0.1:8000`.")
+    console.print("Left to do: `winnow measure --calibrate`.")
 
 
 def _split(name: str) -> Split:
     if name not in SPLITS:
         raise typer.BadParameter(f"{name!r} is none of {', '.join(SPLITS)}")
-    return cast(Split, name)
+    return name

@@ -31,7 +31,7 @@ RANKER_MODEL = ROOT / "ranker_svc" / "models" / "demo"
 SEED_MANIFEST = ROOT / "winnow" / "bundled" / "seeds" / "manifest.jsonl"
 CALIBRATOR = "demo-p2-temperature"
 FIT_COUNTS = Counts(violation=160, look_alike=190, other=800)  # clean videos in the proportions of traffic
-SEED_FRAMES, SHORT_SIDE = 4, 336  # the router's defaults
+SEED_FRAMES, RANK_FRAMES, SHORT_SIDE, JPEG_QUALITY = 4, 4, 336, 90  # the router's defaults
 
 
 def train_router(work: Path, minutes: float, console: Console) -> None:
@@ -113,7 +113,8 @@ def calibrate(work: Path, url: str, counts: Counts, console: Console) -> None:
     used = next(o.decision for o in observations if o.decision.models.ranker)
     fitted_for = FittedFor(
         model=used.models.ranker, prompt="P2", assembly="weighted_sum", policy_hash=used.policy_hash,
-        bank_revision=used.models.bank_revision, encoder=used.models.encoder,
+        bank_revision=used.models.bank_revision, encoder=used.models.encoder, fine_weight=0.5, frames=RANK_FRAMES,
+        frame_short_side=SHORT_SIDE, jpeg_quality=JPEG_QUALITY,
     )  # fmt: skip
     calibrator = fit_calibrator(observations, CALIBRATOR, fitted_for)
     target = RANKER_MODEL / "calibrators" / f"{CALIBRATOR}.json"

@@ -143,7 +143,7 @@ def _qdrant(settings: Settings, encoder: Encoder) -> SeedBank:
     return QdrantBank(
         encoder.fingerprint,
         encoder.dim,
-        path=None if settings.qdrant_url else settings.qdrant_path or settings.data_dir / "qdrant",
+        path=None if settings.qdrant_url else settings.qdrant_path or settings.data_dir / "router" / "qdrant",
         url=settings.qdrant_url,
         api_key=settings.qdrant_api_key,
         timeout_s=settings.qdrant_timeout_s,

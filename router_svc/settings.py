@@ -69,7 +69,7 @@ class Settings(ServiceSettings):
         description="URL of a Qdrant server; unset: local mode in `data_dir`.",
     )
     qdrant_api_key: SecretStr | None = Field(default=None, description="API key of the Qdrant server.")
-    qdrant_path: Path | None = Field(default=None, description="Directory of local mode; `data_dir`/qdrant if unset.")
+    qdrant_path: Path | None = Field(default=None, description="Directory of local mode; if unset, in `data_dir`.")
     qdrant_timeout_s: int = Field(default=5, ge=1, description="Seconds for one call to a Qdrant server.")
     qdrant_threads: int = Field(default=8, ge=1, description="Calls at a time to a Qdrant server; local mode has one.")
     matches_per_frame: int = Field(default=8, ge=1, le=100, description="Vectors fetched for each frame and issue.")
@@ -126,4 +126,4 @@ class Settings(ServiceSettings):
     @property
     def spool_dir(self) -> Path:
         """Directory of uploads in flight."""
-        return self.data_dir / "spool"
+        return self.data_dir / "router" / "spool"

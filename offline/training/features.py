@@ -1,5 +1,6 @@
 """A cache of training videos' patch features: the frozen tower sees a frame once, the language model many times."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ def cache_features(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features float16 [count, FRAMES, patches, width] (last block, before ln_post) and words int16 [count, FRAMES,
     patches], as memory maps in `folder`; computed once."""
-    features_path, words_path = folder / f"features-{seed}-{count}.npy", folder / f"words-{seed}-{count}.npy"
+    name = f"{tower_hash(clip)}-{seed}-{count}"  # another tower, another cache
+    features_path, words_path = folder / f"features-{name}.npy", folder / f"words-{name}.npy"
     if not words_path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         patches, width = GRID * GRID, clip.visual.ln_post.weight.shape[0]
@@ -112,6 +114,14 @@ def cache_features(
         features.flush()
         np.save(words_path, words)
     return np.load(features_path, mmap_mode="r"), np.load(words_path)
+
+
+def tower_hash(clip: Any) -> str:
+    """Eight hex digits over the weights of an open_clip model's image tower."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(clip.visual.state_dict().items()):
+        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:8]
 
 
 def last_block(clip: Any, pixels: torch.Tensor) -> torch.Tensor:

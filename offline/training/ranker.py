@@ -45,6 +45,12 @@ class RankerRecipe:
 class RankerTrainer(nn.Module):
     """The LLaVA and what its training needs beside it."""
 
+    start: torch.Tensor
+    newline: torch.Tensor
+    name_ids: torch.Tensor
+    name_mask: torch.Tensor
+    role_of_class: torch.Tensor
+
     def __init__(self, model: Any, tokens: Any, classes: Classes) -> None:
         super().__init__()
         self.llava = model

@@ -69,7 +69,7 @@ def build(clip_config: Mapping[str, Any], tokens: PreTrainedTokenizerFast) -> Ll
     )  # fmt: skip
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(**vision_config(clip_config)), text_config=text, projector_hidden_act="gelu",
-        image_token_index=tokens.convert_tokens_to_ids(IMAGE), image_seq_length=GRID * GRID, vision_feature_layer=-1,
+        image_token_index=tokens.vocab[IMAGE], image_seq_length=GRID * GRID, vision_feature_layer=-1,
         vision_feature_select_strategy="default", tie_word_embeddings=True,
     )  # fmt: skip
     return LlavaForConditionalGeneration(config)
@@ -99,7 +99,7 @@ def export(model: LlavaForConditionalGeneration, tokens: PreTrainedTokenizerFast
     from safetensors.torch import load_file, save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    model.to(torch.float16).save_pretrained(folder)
+    model.half().save_pretrained(folder)
     processor(tokens).save_pretrained(folder)
     path = folder / "model.safetensors"
     tensors = {_published(name): tensor.contiguous() for name, tensor in load_file(path).items()}

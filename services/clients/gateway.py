@@ -19,7 +19,7 @@ class GatewayClient:
     """Asks the gateway for decisions; an async context manager that closes its connections.
 
     Args:
-        url: of the gateway, e.g. `http://127.0.0.1:8000`.
+        url: of the gateway, e.g. `http://127.0.0.1:8080`.
         token: where the gateway asks for one.
         transport: what carries the requests instead of the network.
 

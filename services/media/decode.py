@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 RgbFrame = npt.NDArray[np.uint8]
 
+MAX_ASPECT = 4
+"""A frame's longer side is at most so many times `short_side`: no banner may outgrow what the models accept."""
+
 
 @dataclass(frozen=True, slots=True)
 class DecodedVideo:
@@ -52,7 +55,8 @@ def decode_frames(
         path: the file.
         plan: how many frames are taken, and from when on the decoder jumps.
         times: wanted times in seconds, increasing, in place of the plan's.
-        short_side: frames whose shorter side has more pixels are scaled down to it; aspect is kept. None: never.
+        short_side: frames whose shorter side has more pixels are scaled down to it, and further where the longer side
+            would exceed MAX_ASPECT times as many; aspect is kept. None: never.
         limits: what is refused.
         start_s: start of the segment that the plan samples, seconds.
         end_s: its end, seconds; None means the end of the video.
@@ -129,7 +133,10 @@ def _facts(reader: VideoReader, duration: float, rotation: int) -> MediaFacts:
 
 
 def _to_rgb(frame: "VideoFrame", short_side: int | None) -> RgbFrame:
-    scale = min(1.0, short_side / min(frame.width, frame.height)) if short_side else 1.0
+    scale = 1.0
+    if short_side:
+        longest = short_side * MAX_ASPECT
+        scale = min(1.0, short_side / min(frame.width, frame.height), longest / max(frame.width, frame.height))
     width, height = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
     picture = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray()
     turned = np.rot90(picture, round(frame.rotation / 90) % 4)

@@ -64,4 +64,4 @@ def test_first_the_ranker_goes_then_the_router(own_stack: Stack, violation: Path
         assert ready.status_code == 503
         assert "router" in ready.json()["missing"]
         assert client.get("/health/live").status_code == 200
-        assert 'winnow_gateway_degraded_total{reason="router_missing"}' in client.get("/metrics").text
+        assert 'winnow_gateway_degraded_total{reason="router_unavailable"}' in client.get("/metrics").text
