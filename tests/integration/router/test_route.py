@@ -55,7 +55,7 @@ async def test_what_resembles_no_seed_is_filtered(tmp_path: Path, clips: Clips, 
     assert 'winnow_router_videos_total{escalated="false"} 1.0' in metrics
     assert 'winnow_router_bank_seeds{issue="arson"} 1.0' in metrics
     assert 'winnow_router_stage_duration_seconds_count{stage="decode"} 1.0' in metrics
-    assert list((tmp_path / "spool").iterdir()) == []
+    assert list((tmp_path / "router" / "spool").iterdir()) == []
 
 
 async def test_one_risky_second_escalates_with_evidence(tmp_path: Path, clips: Clips, ranker: StandInRanker) -> None:
@@ -165,7 +165,7 @@ async def test_bad_videos_are_named_and_the_next_one_is_served(
         missing = await router.http.post("/v1/route", files={"video": clips["blue"].read_bytes()})
         good = await router.client.route(clips["red"], request_for(clips["red"], slice_), soon())
         metrics = (await router.http.get("/metrics")).text
-        spooled = list((tmp_path / "data" / "spool").iterdir())
+        spooled = list((tmp_path / "data" / "router" / "spool").iterdir())
     assert (late.status_code, late.json()["code"]) == (504, "deadline_exceeded")
     assert (missing.status_code, missing.json()["code"]) == (400, "malformed_request")
     assert good.issues[0].escalated
@@ -188,10 +188,10 @@ async def test_an_empty_bank_is_not_ready_and_filters_nothing(
 
 
 async def test_leftovers_in_the_spool_are_removed(tmp_path: Path, ranker: StandInRanker) -> None:
-    (tmp_path / "spool").mkdir()
-    (tmp_path / "spool" / "upload-old").write_bytes(b"x")
+    (tmp_path / "router" / "spool").mkdir(parents=True)
+    (tmp_path / "router" / "spool" / "upload-old").write_bytes(b"x")
     async with running(make_settings(tmp_path), make_parts(ranker)):
-        assert list((tmp_path / "spool").iterdir()) == []
+        assert list((tmp_path / "router" / "spool").iterdir()) == []
 
 
 async def test_openapi_documents_the_uploads(tmp_path: Path, ranker: StandInRanker) -> None:

@@ -8,7 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from services.contracts import Problem
+from services.contracts import ModerationRequest, Problem
+from services.deadline import DEADLINE_HEADER
+from services.web import app as web_app
+from services.web import upload_operation
+from services.web.app import installed_version
 from tests.unit.platform.conftest import Service, build, raw_call
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -191,3 +195,20 @@ async def test_requests_do_not_share_their_ids(service: Service) -> None:
     async with service.client() as client:
         answers = await asyncio.gather(*(client.get("/v1/items/1") for _ in range(10)))
     assert len({a.headers["X-Request-Id"] for a in answers}) == 10
+
+
+def test_the_version_is_the_installed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_app, "DISTRIBUTION", "httpx")
+    assert installed_version() == httpx.__version__
+    monkeypatch.setattr(web_app, "DISTRIBUTION", "winnow-that-is-not-installed")
+    assert installed_version() == "0+unknown"
+
+
+def test_an_upload_operation_has_no_references_and_names_the_deadline() -> None:
+    operation = upload_operation(ModerationRequest, required=False, description="What is asked.")
+    assert "$ref" not in str(operation)
+    form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert form["required"] == ["video"]
+    assert form["properties"]["request"]["description"] == "What is asked."
+    assert form["properties"]["request"]["properties"]["context"]["properties"]["title"]["maxLength"] == 1000
+    assert [each["name"] for each in operation["parameters"]] == [DEADLINE_HEADER]

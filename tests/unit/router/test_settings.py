@@ -20,7 +20,7 @@ def test_defaults_are_usable(tmp_path: Path) -> None:
     assert settings.encoder_model.endswith("models/demo")
     assert settings.sampling.count(600) == 32
     assert settings.limits.max_bytes == settings.max_video_bytes
-    assert settings.spool_dir == tmp_path / "spool"
+    assert settings.spool_dir == tmp_path / "router" / "spool"
     assert (settings.port, settings.ranker_urls) == (8081, ("http://127.0.0.1:8082",))
     # The bundled ranker is trained on as many.
     assert settings.rank_frames == 4
