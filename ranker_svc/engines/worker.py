@@ -15,7 +15,7 @@ class SerialWorker:
 
     Callers wait in the event loop, not in the thread's queue: one that is cancelled leaves nothing behind. The next
     call begins only when the thread is free, also where the caller of the running one has left. How many may wait is
-    bounded by ranker_svc.admission.
+    bounded by services.web.Admission.
     """
 
     def __init__(self, name: str) -> None:
