@@ -72,4 +72,9 @@ async def collect(
                     raise WinnowError(f"{video.path.name} was decided without {decision.rank_missing or 'the router'}")
                 return Observation(video.kind, video.issues, decision, MIX[video.kind] / counts[video.kind])
 
-            return list(await asyncio.gather(*(ask(video) for video in videos)))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    asked = [group.create_task(ask(video)) for video in videos]
+            except ExceptionGroup as errors:  # the others were cancelled for it
+                raise errors.exceptions[0] from errors
+            return [each.result() for each in asked]

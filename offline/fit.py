@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,12 +60,10 @@ def frame_similarities(
 ) -> list[dict[str, Floats]]:
     """For each video and issue, the best similarity of every sampled frame, shape [frames]."""
     plan = SamplingPlan()
-    with ThreadPoolExecutor(1) as ahead:  # decodes the next video while this one is embedded
-        decoded = ahead.map(lambda v: decode_frames(v.path, plan=plan, short_side=short_side).frames, videos)
-        out = []
-        for frames in track(decoded, total=len(videos), description="embedding", console=console):
-            vectors = encoder.embed_images(frames)
-            out.append({issue: (vectors @ seeds.T).max(axis=1).astype(np.float64) for issue, seeds in bank.items()})
+    out = []
+    for video in track(videos, description="embedding", console=console):
+        vectors = encoder.embed_images(decode_frames(video.path, plan=plan, short_side=short_side).frames)
+        out.append({issue: (vectors @ seeds.T).max(axis=1).astype(np.float64) for issue, seeds in bank.items()})
     return out
 
 
@@ -98,10 +95,12 @@ def fit_thresholds(
 ) -> tuple[dict[str, float], float]:
     """Thresholds that pass `pass_rate` of traffic in all, each issue the same share, and the pass rate reached.
 
-    The common share is found by bisection: shares of issues overlap, so that it is more than pass_rate / issues.
+    The common share is found by bisection: shares of issues overlap, so that it is more than pass_rate / issues. Where
+    more than `pass_rate` has the risk 1, the thresholds are 1 and pass all of that.
     """
     low, high = 0.0, pass_rate
-    best: tuple[dict[str, float], float] = (dict.fromkeys(issues, 1.0), 0.0)
+    certain = float(weight[(risk >= 1.0).any(axis=1)].sum() / weight.sum())
+    best: tuple[dict[str, float], float] = (dict.fromkeys(issues, 1.0), certain)
     for _ in range(40):
         share = (low + high) / 2
         cuts = np.array([threshold_at_pass_rate(risk[:, i], weight, share) for i in range(len(issues))])
@@ -118,7 +117,7 @@ def fit_calibrator(observations: Sequence[Observation], calibrator_id: str, fitt
     """Temperature scaling of the assembled scores on routed traffic: every issue that was asked is one sample.
 
     Raises:
-        ValueError: the sample holds one class alone.
+        ValueError: nothing was routed, or the sample holds one class alone.
     """
     rows = [
         (issue.score, float(issue.id in o.truth), o.weight)
@@ -126,6 +125,8 @@ def fit_calibrator(observations: Sequence[Observation], calibrator_id: str, fitt
         for issue in o.decision.issues
         if issue.score is not None
     ]
+    if not rows:
+        raise ValueError("the ranker was asked about none of the videos; lower the router thresholds")
     score, label, weight = (np.array(column) for column in zip(*rows, strict=True))
     temperature = fit_temperature(score, label, weight)
     metrics = {"samples": float(len(rows)), "positives": float(label.sum())}

@@ -71,6 +71,17 @@ def evaluate(observations: Sequence[Observation], split: str) -> Report:
     )
 
 
+def as_json(report: Report) -> str:
+    """The report as JSON; a figure that is not defined is null."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
+        return None if isinstance(value, float) and not np.isfinite(value) else value
+
+    return json.dumps(plain(asdict(report)), indent=2, allow_nan=False) + "\n"
+
+
 def print_report(report: Report, console: Console) -> None:
     """The report as a table."""
     counted = ", ".join(f"{count} {kind.replace('_', '-')}" for kind, count in report.videos.items())
@@ -99,5 +110,5 @@ def measure(
     report = evaluate(observations, split)
     print_report(report, console)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    out.write_text(as_json(report), encoding="utf-8")
     return report

@@ -1,6 +1,7 @@
 """The stages that make the bundled models, and where each reads and writes."""
 
 import asyncio
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,7 +101,8 @@ def with_thresholds(policy: str, thresholds: Mapping[str, float]) -> str:
     """
     for issue, value in thresholds.items():
         pattern = rf"(- id: {issue}\n(?:(?!  - id:).*\n)*?\s+threshold: )[0-9.]+"
-        policy, changed = re.subn(pattern, rf"\g<1>{value:.4f}", policy)
+        rounded = math.ceil(round(value * 1e4, 6)) / 1e4  # up: a lower threshold would pass more than was fitted
+        policy, changed = re.subn(pattern, rf"\g<1>{rounded:.4f}", policy)
         if changed != 1:
             raise ValueError(f"the policy states no router threshold for {issue}")
     return policy
@@ -110,7 +112,9 @@ def calibrate(work: Path, url: str, counts: Counts, console: Console) -> None:
     """Fit the calibrator on routed calibration traffic of a running gateway; writes it beside the ranker's model."""
     manifest = generate(work / "art", work / "videos" / "calibration", "calibration", counts, console)
     observations = asyncio.run(collect(url, read_manifest(manifest), console))
-    used = next(o.decision for o in observations if o.decision.models.ranker)
+    used = next((o.decision for o in observations if o.decision.models.ranker), None)
+    if used is None:
+        raise RuntimeError("the ranker was asked about none of the videos; lower the router thresholds")
     fitted_for = FittedFor(
         model=used.models.ranker, prompt="P2", assembly="weighted_sum", policy_hash=used.policy_hash,
         bank_revision=used.models.bank_revision, encoder=used.models.encoder, fine_weight=0.5, frames=RANK_FRAMES,

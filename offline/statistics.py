@@ -56,9 +56,9 @@ def recall_at_pass_rate(score: Floats, own: Floats, positive: Bools, weight: Flo
 def bootstrap(
     measure: Callable[[npt.NDArray[np.intp]], float], strata: npt.NDArray[np.int_], *, rounds: int = 1000, seed: int = 0
 ) -> Estimate:
-    """Estimate of `measure(indices)`, resampled within the strata."""
+    """Estimate of `measure(indices)`, resampled within the strata; nan where it is not defined."""
     rng = np.random.default_rng(seed)
     groups = [np.flatnonzero(strata == s) for s in np.unique(strata)]
     values = [measure(np.concatenate([rng.choice(g, size=len(g)) for g in groups])) for _ in range(rounds)]
-    low, high = np.nanpercentile(values, [2.5, 97.5])
+    low, high = np.nanpercentile(values, [2.5, 97.5]) if np.isfinite(values).any() else (np.nan, np.nan)
     return Estimate(measure(np.arange(len(strata))), float(low), float(high))

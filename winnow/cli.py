@@ -160,6 +160,7 @@ def measure(
     violations: Annotated[int, typer.Option(min=1, help="Violations in the sample.")] = 160,
     look_alikes: Annotated[int, typer.Option(min=1, help="Look-alikes in the sample.")] = 200,
     others: Annotated[int, typer.Option(min=1, help="Other videos in the sample.")] = 400,
+    split: Annotated[str, typer.Option(help="Split of the demo world, e.g. test_openmoji.")] = "test",
     calibrate: Annotated[
         bool, typer.Option(help="Fit the ranker's calibrator on the calibration split instead of measuring.")
     ] = False,
@@ -176,11 +177,12 @@ def measure(
             work=work,
             out=out,
             counts=(violations, look_alikes, others),
+            split=split,
             calibrate=calibrate,
             console=console,
             timeout_s=timeout,
         )
-    except (SupervisorError, ModuleNotFoundError, RuntimeError, WinnowError) as error:
+    except (SupervisorError, ModuleNotFoundError, RuntimeError, ValueError, WinnowError) as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:

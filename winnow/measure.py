@@ -19,6 +19,7 @@ def run_measure(
     work: Path,
     out: Path,
     counts: tuple[int, int, int],
+    split: str,
     calibrate: bool,
     console: Console,
     timeout_s: float,
@@ -30,17 +31,21 @@ def run_measure(
         work: the lab's folder.
         out: the JSON file of the figures.
         counts: violations, look-alikes and others of the sample.
-        calibrate: fit the ranker's calibrator on the calibration split instead of measuring on the test split.
+        split: of the demo world.
+        calibrate: fit the ranker's calibrator on the calibration split instead of measuring.
         console: where progress and figures go.
         timeout_s: seconds in which the services must be ready.
 
     Raises:
         SupervisorError: a service ended or did not get ready.
+        ValueError: there is no such split.
         ModuleNotFoundError: the extra `offline` is not installed.
     """
     lab: Any = importlib.import_module("offline.stages" if calibrate else "offline.measure")
     splits: Any = importlib.import_module("offline.demo_world.splits")
     sample = splits.Counts(*counts)
+    if split not in splits.SPLITS:
+        raise ValueError(f"{split!r} is none of {', '.join(splits.SPLITS)}")
     ports = Ports(*free_ports(3))
     specs = service_specs(ports, data_dir, environment=without_settings(os.environ))
     with running(specs, data_dir, console, timeout_s=timeout_s) as supervisor:
@@ -48,4 +53,4 @@ def run_measure(
         if calibrate:
             lab.calibrate(work, url(ports.gateway), sample, console)
         else:
-            lab.measure(url(ports.gateway), work=work, split="test", counts=sample, out=out, console=console)
+            lab.measure(url(ports.gateway), work=work, split=split, counts=sample, out=out, console=console)

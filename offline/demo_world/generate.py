@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from offline.demo_world.art import Art
 from offline.demo_world.render import background, draw
 from offline.demo_world.scene import FPS, WORLD_SIZE, Kind, Pools, Scene
-from offline.demo_world.splits import DEFAULT_SEED, KINDS, Counts, Split, scene_at
+from offline.demo_world.splits import DEFAULT_SEED, KINDS, Counts, Split, scene_at, styles_of
 
 _worker_art: dict[Path, Art] = {}
 
@@ -80,13 +80,19 @@ def manifest_row(scene: Scene, split: Split, path: str) -> dict[str, Any]:
 def _write(job: Job) -> dict[str, Any]:
     art = _worker_art.get(job.art_folder)
     if art is None:
-        styles = ("openmoji",) if job.split == "test_openmoji" else ("noto", "twemoji")
-        art = _worker_art[job.art_folder] = Art(job.art_folder, styles)  # type: ignore[arg-type]
+        art = _worker_art[job.art_folder] = Art(job.art_folder, styles_of(job.split))
     scene = scene_at(job.seed, job.split, job.kind, job.index, Pools(art.neutral, art.others))
     path = job.out / f"{scene.id}.mp4"
     if not path.exists():
         encode(scene, art, path)
     return manifest_row(scene, job.split, path.name)
+
+
+def _claim(out: Path, seed: int) -> None:
+    mark = out / "seed.txt"
+    if mark.exists() and mark.read_text(encoding="utf-8").strip() != str(seed):
+        raise RuntimeError(f"{out} holds videos of another seed; remove it or choose another folder")
+    mark.write_text(f"{seed}\n", encoding="utf-8")
 
 
 def generate(
@@ -99,9 +105,14 @@ def generate(
     seed: int = DEFAULT_SEED,
     workers: int = 2,
 ) -> Path:
-    """Write a split and its manifest, and return the manifest's path. Videos that are there are kept."""
+    """Write a split and its manifest, and return the manifest's path. Videos that are there are kept.
+
+    Raises:
+        RuntimeError: the folder holds videos of another seed; their names are the same, their content is not.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    Art(art_folder)  # fetched here once, and not by every worker
+    _claim(out, seed)
+    Art(art_folder, styles_of(split))  # fetched here once, and not by every worker
     jobs = [Job(art_folder, out, seed, split, kind, i) for kind in KINDS for i in range(counts.of(kind))]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     rows = []

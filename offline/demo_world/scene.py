@@ -196,7 +196,7 @@ def _distinct(rng: np.random.Generator, wanted: list[str], pool: tuple[str, ...]
 
 
 def _cuts(rng: np.random.Generator, duration: float, shots: int) -> list[float]:
-    """Times of the cuts, on whole frames; no shot is shorter than 0.7 of its fair share."""
+    """Times of the cuts, on whole frames; no shot is shorter than 0.6 of its fair share."""
     shares = rng.uniform(0.7, 1.3, size=shots)
     edges = np.concatenate([[0.0], np.cumsum(shares / shares.sum())]) * duration
     return [round(float(edge) * FPS) / FPS for edge in edges]

@@ -36,14 +36,18 @@ class Counts:
         return self.violation + self.look_alike + self.other
 
 
+def styles_of(split: Split) -> tuple[Style, ...]:
+    """The art styles of a split."""
+    return ("openmoji",) if split == "test_openmoji" else TRAINING_STYLES
+
+
 def scene_at(seed: int, split: Split, kind: Kind, index: int, pools: Pools) -> Scene:
     """The scene number `index` of a kind in a split. Issues take turns, and so do the sorts of look-alikes."""
     rng = np.random.default_rng([seed, SPLITS.index(split), KINDS.index(kind), index])
-    styles: tuple[Style, ...] = ("openmoji",) if split == "test_openmoji" else TRAINING_STYLES
     turn = ISSUES[index % len(ISSUES)]
     sort = LOOK_ALIKES[(index + index // len(ISSUES)) % len(LOOK_ALIKES)]
     return compose(
-        rng, pools, video_id=f"{split}-{kind}-{index:05d}", kind=kind, styles=styles, issue=turn.id,
+        rng, pools, video_id=f"{split}-{kind}-{index:05d}", kind=kind, styles=styles_of(split), issue=turn.id,
         look_alike=sort if kind == "look_alike" else None,
     )  # fmt: skip
 

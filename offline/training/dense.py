@@ -146,6 +146,8 @@ def train_dense(art_folder: Path, work: Path, recipe: DenseRecipe, console: Cons
         model.load_state_dict(state["dense"])
         optimizer.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent_s"]
+        if spent >= recipe.minutes * 60:
+            return checkpoint
     held_out = DataLoader(DensePictures(art, classes, tokenizer, 999), batch_size=64)
     stream = iter(held_out)
     evaluation = [next(stream) for _ in range(6)]

@@ -112,7 +112,8 @@ def cache_features(
             if done % 3200 == 0:
                 console.print(f"features: {done} of {count} videos")
         features.flush()
-        np.save(words_path, words)
+        np.save(words_path.with_suffix(".part.npy"), words)
+        words_path.with_suffix(".part.npy").replace(words_path)
     return np.load(features_path, mmap_mode="r"), np.load(words_path)
 
 

@@ -163,6 +163,8 @@ def train_ranker(
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         step, spent = saved["step"], saved["spent_s"]
+        if spent >= recipe.minutes * 60:
+            return checkpoint
     teacher = Teacher(policy)
     packer = Packer(seen, words, videos, teacher, tokens, recipe.seed + step)
     examiner = Packer(held_seen, held_words, [held_frames.truth(i) for i in range(256)], teacher, tokens, 5)

@@ -1,0 +1,193 @@
+"""Thresholds, the background, the calibrator, and the policy's text."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offline.collect import Labelled, Observation
+from offline.demo_world.scene import Kind
+from offline.demo_world.taxonomy import ISSUES
+from offline.fit import fit_background, fit_calibrator, fit_thresholds, read_seeds, risks
+from offline.stages import with_thresholds
+from services.calibration import FittedFor
+from services.policy import default_policy_path, load_policy
+from services.scoring import Background
+from tests.unit.offline.decisions import decision, issue, observation
+
+IDS = [issue.id for issue in ISSUES]
+
+
+def passed(risk: np.ndarray, weight: np.ndarray, thresholds: dict[str, float], ids: list[str]) -> float:
+    cuts = np.array([thresholds[name] for name in ids])
+    return float(weight[(risk >= cuts).any(axis=1)].sum() / weight.sum())
+
+
+@given(st.integers(0, 10_000), st.floats(0.001, 0.5), st.integers(1, 4), st.sampled_from([2, 5, 1000]))
+def test_thresholds_pass_at_most_the_pass_rate(seed: int, rate: float, issues: int, levels: int) -> None:
+    rng = np.random.default_rng(seed)
+    risk = rng.integers(0, levels, size=(60, issues)) / levels  # with few levels there are many ties
+    weight = rng.choice([0.2, 1.0, 5.0], size=60)
+    ids = IDS[:issues]
+    thresholds, reached = fit_thresholds(risk, weight, ids, pass_rate=rate)
+    assert set(thresholds) == set(ids)
+    assert all(0 <= value <= 1 for value in thresholds.values())
+    assert reached == pytest.approx(passed(risk, weight, thresholds, ids))
+    assert reached <= rate + 1e-9
+
+
+def test_thresholds_use_the_pass_rate_up_and_share_it_evenly() -> None:
+    # Each video is risky for one of four issues: the issues do not overlap, so each may pass a quarter of 8 %.
+    count = 4000
+    risk = np.zeros((count, 4))
+    risk[np.arange(count), np.arange(count) % 4] = np.linspace(0.1, 0.9, count)
+    thresholds, reached = fit_thresholds(risk, np.ones(count), IDS[:4], pass_rate=0.08)
+    assert reached == pytest.approx(0.08, abs=0.002)
+    shares = [(risk[:, i] >= thresholds[name]).mean() for i, name in enumerate(IDS[:4])]
+    assert shares == pytest.approx([0.02] * 4, abs=0.001)
+
+
+def test_issues_that_pass_the_same_videos_may_each_pass_the_whole_rate() -> None:
+    level = np.linspace(0, 0.99, 1000)
+    thresholds, reached = fit_thresholds(np.stack([level, level], axis=1), np.ones(1000), IDS[:2], pass_rate=0.1)
+    assert reached == pytest.approx(0.1, abs=0.002)
+    assert thresholds[IDS[0]] == thresholds[IDS[1]] == pytest.approx(0.9 * 0.99, abs=0.005)
+
+
+def clean_sample(look_alikes: int, others: int, violations: int = 0) -> list[Labelled]:
+    kinds: list[Kind] = ["look_alike"] * look_alikes + ["other"] * others + ["violation"] * violations
+    return [Labelled(Path("x.mp4"), kind, frozenset(), "") for kind in kinds]
+
+
+def similarities(count: int, low: float, high: float) -> list[dict[str, np.ndarray]]:
+    return [{"arson": values} for values in np.linspace(low, high, count * 8).reshape(count, 8)]
+
+
+def test_the_background_is_that_of_clean_traffic() -> None:
+    videos = clean_sample(look_alikes=19, others=80, violations=20)
+    found = fit_background(similarities(99, 0.0, 0.5) + similarities(20, 0.9, 0.99), videos, "abc")
+    assert found.encoder == "abc"
+    # Level 0.25 is the 90 % quantile; the violations' similarities, all above 0.9, are no part of it.
+    assert found.level("golden", 0.45) == pytest.approx(0.25, abs=0.01)
+    assert found.level("golden", 0.495) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(("look_alikes", "others"), [(50, 50), (0, 100), (10, 90), (100, 0), (0, 0)])
+def test_the_background_refuses_another_mix(look_alikes: int, others: int) -> None:
+    videos = clean_sample(look_alikes, others, 5)
+    with pytest.raises(ValueError, match=r"0\.192 of traffic"):
+        fit_background(similarities(len(videos), 0, 1), videos, "abc")
+
+
+def test_risk_is_the_level_of_the_best_frame() -> None:
+    background = Background("e", {"golden": ((0.0, 0.0), (0.5, 0.4), (1.0, 1.0))})
+    rows = [
+        {"arson": np.array([0.1, 0.5]), "drug_abuse": np.array([0.0, -0.2])},
+        {"arson": np.array([0.25, 0.0]), "drug_abuse": np.array([1.0, 0.0])},
+    ]
+    assert risks(rows, background, ["arson", "drug_abuse"]) == pytest.approx(np.array([[0.4, 0.0], [0.2, 1.0]]))
+    assert risks(rows, background, ["drug_abuse"]) == pytest.approx(np.array([[0.0], [1.0]]))
+
+
+def test_seed_manifests_are_read_relative_to_themselves(tmp_path: Path) -> None:
+    row = '{"path": "a.mp4", "issue": "arson", "kind": "golden", "start_s": 1.0, "end_s": 2.5}\n'
+    (tmp_path / "manifest.jsonl").write_text(row * 2, encoding="utf-8")
+    first, _ = read_seeds(tmp_path / "manifest.jsonl")
+    assert (first.path, first.issue, first.start_s, first.end_s) == (tmp_path / "a.mp4", "arson", 1.0, 2.5)
+
+
+def scored(score: float, *, truth: bool, weight: float) -> Observation:
+    made = decision(issue("arson", risk=0.9, probability=score, score=score), issue("drug_abuse", risk=0.1))
+    return Observation("violation", frozenset({"arson"} if truth else ()), made, weight)
+
+
+def test_the_calibrator_softens_a_model_that_is_too_sure() -> None:
+    # Scores of 0.9 and 0.1 that are right three times in four: logit(0.75) = logit(0.9) / T gives T = 2.
+    sample = [scored(0.9, truth=t, weight=1.0) for t in (True, True, True, False)]
+    sample += [scored(0.1, truth=t, weight=1.0) for t in (False, False, False, True)]
+    fitted = FittedFor(prompt="P2", policy_hash="0" * 12)
+    found = fit_calibrator(sample, "demo", fitted)
+    assert found.temperature == pytest.approx(2.0, abs=0.01)
+    assert found.apply(0.9) == pytest.approx(0.75, abs=0.002)
+    assert found.metrics == {"samples": 8.0, "positives": 4.0}, "issues that were not asked are no samples"
+    assert (found.id, found.fitted_for) == ("demo", fitted)
+
+
+def test_the_calibrator_weighs_by_traffic() -> None:
+    # The right ones weigh three times as much as the wrong ones.
+    sample = [scored(0.9, truth=True, weight=3.0), scored(0.9, truth=False, weight=1.0)]
+    sample += [scored(0.1, truth=False, weight=3.0), scored(0.1, truth=True, weight=1.0)]
+    assert fit_calibrator(sample, "demo", FittedFor()).temperature == pytest.approx(2.0, abs=0.01)
+
+
+def test_one_class_alone_fits_no_calibrator() -> None:
+    with pytest.raises(ValueError, match="both classes"):
+        fit_calibrator([scored(0.9, truth=True, weight=1.0)], "demo", FittedFor())
+
+
+def test_traffic_that_was_never_routed_fits_no_calibrator() -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        fit_calibrator([observation("other", 1.0, set(), {"arson": (0.1, None)})], "demo", FittedFor())
+
+
+def stating_thresholds() -> str:
+    """The bundled policy with a threshold in every issue."""
+    text = default_policy_path().read_text(encoding="utf-8")
+    head, issues = text.split("\nissues:\n")
+    blocks = re.split(r"(?=^  - id: )", issues, flags=re.MULTILINE)
+    stated = []
+    for block in blocks:
+        if not block.startswith("  - id:") or re.search(r"^      threshold: ", block, flags=re.MULTILINE):
+            stated.append(block)
+        elif "    router:\n" in block:
+            stated.append(block.replace("    router:\n", "    router:\n      threshold: 0.3\n", 1))
+        else:
+            stated.append(block.rstrip("\n") + "\n    router:\n      threshold: 0.3     # of this issue\n\n")
+    return f"{head}\nissues:\n{''.join(stated)}"
+
+
+def test_new_thresholds_leave_everything_else_in_the_policy(tmp_path: Path) -> None:
+    before = stating_thresholds()
+    wanted = {name: 0.5 + i / 100 for i, name in enumerate(IDS)}
+    after = with_thresholds(before, wanted)
+    found = {own.id: own.router.threshold for own in load_policy(after).issues}
+    assert found == pytest.approx(wanted)
+    neutral = re.compile(r"(\n      threshold: )[0-9.]+")
+    assert neutral.sub(r"\1x", after) == neutral.sub(r"\1x", before)
+    assert yaml.safe_load(after)["defaults"] == yaml.safe_load(before)["defaults"]
+
+
+def test_thresholds_can_be_written_again() -> None:
+    once = with_thresholds(stating_thresholds(), dict.fromkeys(IDS, 0.25))
+    twice = with_thresholds(once, dict.fromkeys(IDS, 0.75))
+    assert {own.router.threshold for own in load_policy(twice).issues} == {0.75}
+
+
+def test_thresholds_are_rounded_up() -> None:
+    after = with_thresholds(stating_thresholds(), {"arson": 0.24801})
+    assert load_policy(after).issue("arson").router.threshold == 0.2481
+
+
+def test_one_issue_can_be_changed_alone() -> None:
+    after = with_thresholds(stating_thresholds(), {"drug_abuse": 0.875})
+    found = {own.id: own.router.threshold for own in load_policy(after).issues}
+    assert found["drug_abuse"] == 0.875
+    assert found == {own.id: own.router.threshold for own in load_policy(stating_thresholds()).issues} | {
+        "drug_abuse": 0.875
+    }
+
+
+def test_an_issue_without_a_threshold_is_refused_and_borrows_none() -> None:
+    text = (
+        "defaults:\n  router:\n    threshold: 0.3\nissues:\n"
+        "  - id: arson\n    name: a\n\n  - id: drug_abuse\n    router:\n      threshold: 0.4\n"
+    )
+    with pytest.raises(ValueError, match="arson"):
+        with_thresholds(text, {"arson": 0.5})
+    assert "threshold: 0.5000\n" in with_thresholds(text, {"drug_abuse": 0.5})
+    with pytest.raises(ValueError, match="unheard_of"):
+        with_thresholds(text, {"unheard_of": 0.5})
