@@ -22,9 +22,9 @@ Others = Annotated[int, typer.Option(min=0)]
 def world(
     split: Annotated[str, typer.Option(help=f"One of {', '.join(SPLITS)}.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Folder; default: videos/SPLIT in the work folder.")] = None,
-    violations: Violations = 160,
-    look_alikes: LookAlikes = 200,
-    others: Others = 400,
+    violations: Violations = 240,
+    look_alikes: LookAlikes = 400,
+    others: Others = 1000,
     seed: Seed = DEFAULT_SEED,
     work: Work = DEFAULT_WORK,
 ) -> None:
@@ -95,9 +95,9 @@ def calibrate(
 def measure(
     url: Annotated[str, typer.Option(help="A running gateway.")],
     split: Annotated[str, typer.Option(help=f"One of {', '.join(SPLITS)}.")] = "test",
-    violations: Violations = 160,
-    look_alikes: LookAlikes = 200,
-    others: Others = 400,
+    violations: Violations = 240,
+    look_alikes: LookAlikes = 400,
+    others: Others = 1000,
     out: Path = Path("build/measure.json"),
     work: Work = DEFAULT_WORK,
 ) -> None:

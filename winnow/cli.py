@@ -157,9 +157,9 @@ def demo(
 
 @app.command()
 def measure(
-    violations: Annotated[int, typer.Option(min=1, help="Violations in the sample.")] = 160,
-    look_alikes: Annotated[int, typer.Option(min=1, help="Look-alikes in the sample.")] = 200,
-    others: Annotated[int, typer.Option(min=1, help="Other videos in the sample.")] = 400,
+    violations: Annotated[int, typer.Option(min=1, help="Violations in the sample.")] = 240,
+    look_alikes: Annotated[int, typer.Option(min=1, help="Look-alikes in the sample.")] = 400,
+    others: Annotated[int, typer.Option(min=1, help="Other videos in the sample.")] = 1000,
     split: Annotated[str, typer.Option(help="Split of the demo world, e.g. test_openmoji.")] = "test",
     calibrate: Annotated[
         bool, typer.Option(help="Fit the ranker's calibrator on the calibration split instead of measuring.")
