@@ -37,13 +37,14 @@ class Intake:
         room = room_needed(request.headers.get("Content-Length"), max_body_bytes=max_body_bytes)
         with self.admission.place(), self.spool.booking(room):
             started = time.perf_counter()
-            upload = await receive_upload(
+            receiving = receive_upload(
                 request,
                 spool_dir=self.spool.directory,
                 max_video_bytes=settings.max_video_bytes,
                 max_json_bytes=settings.max_json_bytes,
                 timeout_s=settings.upload_timeout_s,
             )
+            upload = await while_wanted(receiving, receive=None, stopped=self.admission.stopped)
             async with upload:
                 # The deadline starts now: a slow upload has its own time-out and takes nothing from the decision.
                 deadline = deadline_of(request, settings)

@@ -1,6 +1,7 @@
 """One decision from a stored video: ask the router, merge by the policy, record, answer."""
 
 import logging
+import re
 import time
 import uuid
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from services.policy import Policy
 from services.telemetry import trace
 
 logger = logging.getLogger(__name__)
+
+DECISION_ID = re.compile(r"dec_[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Pipeline:
             NotFound: there is none.
             NotReady: the database cannot be asked.
         """
+        if not DECISION_ID.fullmatch(decision_id):  # a database is asked about ids that it may have given alone
+            raise NotFound("There is no decision with this id.")
         try:
             decision = await self.store.get(decision_id)
         except StoreUnavailable as error:

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import JSON, DateTime, String, event, insert, select, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -113,8 +114,9 @@ class SqlStore:
                 yield
         except TimeoutError as error:
             raise StoreUnavailable(f"no answer within {self._timeout_s:g} s") from error
-        except (SQLAlchemyError, OSError) as error:
-            # The text of a driver's error may quote the URL, and with it a password.
+        except (InterfaceError, OperationalError, PoolTimeoutError, OSError) as error:
+            # The text of a driver's error may quote the URL, and with it a password. Other errors of SQL are faults of
+            # ours, which no retry mends.
             raise StoreUnavailable(type(error).__name__) from error
 
 

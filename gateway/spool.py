@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from services.errors import StorageFull
@@ -39,13 +39,22 @@ class Spool:
         """
         if self._booked + size > self._max_bytes:
             raise StorageFull("The gateway's spool is full; send the video again when others are done.")
-        if shutil.disk_usage(self.directory).free - self._booked - size < self._min_free_bytes:
+        unwritten = max(0, self._booked - self._on_disk())
+        if shutil.disk_usage(self.directory).free - unwritten - size < self._min_free_bytes:
             raise StorageFull("The gateway's disk has too little free space for this video.")
         self._booked += size
         try:
             yield
         finally:
             self._booked -= size
+
+    def _on_disk(self) -> int:
+        """Bytes of the booked ones that are written; there are never more files than decisions in flight."""
+        total = 0
+        for path in self.directory.iterdir():
+            with suppress(FileNotFoundError):
+                total += path.stat().st_size
+        return total
 
 
 def room_needed(content_length: str | None, *, max_body_bytes: int) -> int:

@@ -12,7 +12,7 @@ from pebble import ProcessExpired, ProcessPool
 from router_svc.decode_worker import DecodeJob, WorkerLimits, decode_task, start_worker, warm
 from router_svc.metrics import RouterMetrics
 from services.deadline import Deadline
-from services.errors import NotReady, Overloaded, UndecodableVideo, VideoRefused, WinnowError
+from services.errors import Internal, NotReady, Overloaded, UndecodableVideo, VideoRefused, WinnowError
 from services.media.decode import DecodedVideo
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,8 @@ class DecodePool:
         self._slots = asyncio.Semaphore(workers)
         self._waiting = 0
         self._pool: ProcessPool | None = None
-        self._mending = asyncio.Lock()
+        self._mending: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def start(self) -> None:
         """Starts the processes and waits until they can decode."""
@@ -68,6 +69,9 @@ class DecodePool:
 
     async def close(self) -> None:
         """Stops the processes; what they were doing is lost."""
+        self._closed = True
+        if self._mending is not None:
+            await asyncio.wait({self._mending})
         pool, self._pool = self._pool, None
         if pool is not None:
             await asyncio.to_thread(_stop, pool)
@@ -119,19 +123,31 @@ class DecodePool:
             except BrokenProcessPool as error:
                 # A process that dies between two videos, or at once, takes its siblings' tasks with it: they run again.
                 logger.warning("the pool of decoders broke", extra={"reason": str(error)})
+            except OSError as error:
+                logger.exception("the video's file could not be read")
+                raise Internal("The video could not be read.") from error
             except Exception as error:
                 logger.exception("a decoder raised what it should not")
                 raise UndecodableVideo("The decoder failed on this video.") from error
         raise UndecodableVideo("The decoder failed on this video twice.")
 
     async def _alive(self) -> ProcessPool:
-        async with self._mending:
-            if self._pool is None:
-                raise NotReady("The router is shutting down.")
-            if not self._pool.active:
-                await asyncio.to_thread(_stop, self._pool)
-                self._pool = await asyncio.to_thread(self._make)
-            return self._pool
+        if self._pool is not None and not self._pool.active:
+            if self._mending is None or self._mending.done():
+                self._mending = asyncio.create_task(self._mend(self._pool))
+            # A caller that leaves does not end the mending: the next one waits for the same.
+            await asyncio.shield(self._mending)
+        if self._pool is None:
+            raise NotReady("The router is shutting down.")
+        return self._pool
+
+    async def _mend(self, broken: ProcessPool) -> None:
+        await asyncio.to_thread(_stop, broken)
+        fresh = await asyncio.to_thread(self._make)
+        if self._closed:
+            await asyncio.to_thread(_stop, fresh)
+        else:
+            self._pool = fresh
 
     def _make(self) -> ProcessPool:
         # The fork server has imported the decoder and nothing else: a killed process is replaced in milliseconds.

@@ -61,7 +61,7 @@ def choose_frames(count: int, evidence: Sequence[int], wanted: int) -> tuple[int
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """The ranker's answer, or the reason that there is none; and the indices of the frames that were sent."""
+    """The ranker's answer, or the reason that there is none; and the indices of the frames that it judged."""
 
     result: RankResult | None
     missing: RankMissing | None
@@ -122,7 +122,7 @@ class Forwarder:
         except WinnowError as error:
             reason = _reason(error)
             logger.warning("no answer of the ranker", extra={"reason": reason, "detail": error.detail})
-            return Forwarded(None, reason, chosen)
+            return Forwarded(None, reason)
 
     def _encode(self, frames: Sequence[npt.NDArray[np.uint8]]) -> list[bytes]:
         # The contract's type reads base64, also from Python.

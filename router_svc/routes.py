@@ -107,14 +107,16 @@ async def _upload(request: Request) -> AsyncIterator[StoredUpload]:
     """The upload, in a place that is taken before a byte is read, and deleted at the end."""
     pipeline: Pipeline = request.state.pipeline
     settings = pipeline.settings
+    deadline_of(request, settings)  # one that cannot be read is told before the upload
     with admission_of(request).place():
-        received = await receive_upload(
+        receiving = receive_upload(
             request,
             spool_dir=settings.spool_dir,
             max_video_bytes=settings.max_video_bytes,
             max_json_bytes=settings.max_json_bytes,
             timeout_s=settings.upload_timeout_s,
         )
+        received = await while_wanted(receiving, receive=None, stopped=admission_of(request).stopped)
         async with received as upload:
             yield upload
 

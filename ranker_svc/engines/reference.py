@@ -118,6 +118,13 @@ class ReferenceEngine:
 
         if self._threads is not None:
             torch.set_num_threads(self._threads)
+        try:
+            torch.empty(0, device=self._device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise EngineStartError(
+                f"the device {self._device!r} (WINNOW_RANKER_DEVICE) cannot be used: {reason}"
+            ) from error
         transformers.utils.logging.disable_progress_bar()
         source: dict[str, Any] = {"local_files_only": local, "revision": self._revision or "main"}
         try:

@@ -1,6 +1,5 @@
 """What all clients share: the connection pool, one call under a deadline, problems turned back into errors."""
 
-import json
 from collections.abc import AsyncIterable, Mapping
 from http import HTTPStatus
 from typing import TypeVar
@@ -25,6 +24,9 @@ from services.telemetry import trace
 
 CONNECT_TIMEOUT_S = 2.0
 M = TypeVar("M", bound=BaseModel)
+
+_MAX_DIGITS = 6
+"""Of a Retry-After in seconds; dates and anything longer are not believed."""
 
 _BY_STATUS: dict[int, type[WinnowError]] = {
     400: MalformedRequest,
@@ -144,11 +146,7 @@ def compact(model: BaseModel) -> bytes:
 
 
 def _seconds(value: str | None) -> float | None:
-    try:
-        seconds = float(json.loads(value)) if value else None
-    except (ValueError, TypeError):
-        return None
-    return seconds if seconds is not None and seconds >= 0 else None
+    return float(value) if value and len(value) <= _MAX_DIGITS and value.isascii() and value.isdigit() else None
 
 
 def _phrase(status: int) -> str:

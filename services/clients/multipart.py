@@ -1,6 +1,7 @@
 """A multipart body of a JSON part and a video file, read off the event loop while it is sent."""
 
 import secrets
+import stat
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,10 +35,12 @@ class UploadBody:
         """The body for a file as it is now.
 
         Raises:
-            OSError: the file cannot be looked at.
+            OSError: the file cannot be looked at, or is a directory, a pipe or a device.
         """
-        stat = await to_thread.run_sync(path.stat)
-        return cls(request=request, path=path, size=stat.st_size)
+        found = await to_thread.run_sync(path.stat)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("not a regular file")
+        return cls(request=request, path=path, size=found.st_size)
 
     @property
     def headers(self) -> dict[str, str]:

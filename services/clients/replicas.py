@@ -35,6 +35,7 @@ class Replica(Generic[T]):
         in_flight: calls that wait for its answer.
         failures: consecutive failures.
         rests_until: clock time before which it gets no call.
+        busy_until: clock time before which it gets a call only where no other replica can take it.
         served: calls it was given so far; breaks ties.
     """
 
@@ -44,6 +45,7 @@ class Replica(Generic[T]):
     failures: int = 0
     openings: int = 0
     rests_until: float = 0.0
+    busy_until: float = 0.0
     served: int = 0
 
 
@@ -71,7 +73,7 @@ class ReplicaSet(Generic[T]):
         """The replica for the next call, or None where all rest or were tried."""
         now = self._clock()
         usable = [r for r in self.replicas if r.name not in tried and self._usable(r, now)]
-        return min(usable, key=lambda r: (r.in_flight, r.failures, r.served), default=None)
+        return min(usable, key=lambda r: (now < r.busy_until, r.in_flight, r.failures, r.served), default=None)
 
     def rest_s(self) -> float:
         """Seconds until the first replica ends its rest; 0 where one is usable now."""
@@ -91,7 +93,7 @@ class ReplicaSet(Generic[T]):
     def succeeded(self, replica: Replica[T]) -> None:
         """It answered: its circuit closes."""
         replica.failures = replica.openings = 0
-        replica.rests_until = 0.0
+        replica.rests_until = replica.busy_until = 0.0
 
     def failed(self, replica: Replica[T], *, at_once: bool) -> None:
         """It failed; `at_once` opens the circuit now, otherwise several failures in a row do."""
@@ -102,8 +104,11 @@ class ReplicaSet(Generic[T]):
             replica.rests_until = self._clock() + seconds
 
     def busy(self, replica: Replica[T], *, seconds: float) -> None:
-        """It is overloaded: it gets no call for that long, and is not blamed."""
-        replica.rests_until = max(replica.rests_until, self._clock() + min(seconds, self._cool_down.longest_s))
+        """It is overloaded: others are preferred for that long, and it is not blamed.
+
+        It may still be asked: a refusal is cheap for it, and where all are busy the caller learns just that.
+        """
+        replica.busy_until = max(replica.busy_until, self._clock() + min(seconds, self._cool_down.longest_s))
 
     def _usable(self, replica: Replica[T], now: float) -> bool:
         trial = replica.openings > 0

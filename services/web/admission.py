@@ -79,29 +79,34 @@ def admission_of(request: Request) -> Admission:
     return cast("Admission", request.app.state.admission)
 
 
-async def while_wanted(work: Coroutine[Any, Any, T], *, receive: Receive, stopped: asyncio.Event) -> T:
+async def while_wanted(work: Coroutine[Any, Any, T], *, receive: Receive | None, stopped: asyncio.Event) -> T:
     """The result of `work`, unless the caller leaves or `stopped` is set first; then `work` is cancelled and awaited.
 
-    Call it only once the whole body has been read: it takes every message that `receive` still has.
+    Args:
+        work: what is done for the caller.
+        receive: of the request, once its whole body has been read: every message that it still has is taken. None where
+            the work itself reads the body, and so sees the caller leave.
+        stopped: see Admission.
 
     Raises:
         ClientDisconnect: the caller left; services.web counts that as status 499.
         NotReady: the service is shutting down and its grace time is over.
     """
     task = asyncio.create_task(work)
-    gone = asyncio.create_task(_disconnected(receive))
     stop = asyncio.create_task(stopped.wait())
+    gone = None if receive is None else asyncio.create_task(_disconnected(receive))
+    watched = {task, stop} if gone is None else {task, stop, gone}
     try:
-        await asyncio.wait({task, gone, stop}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        if gone.done():
+        if gone is not None and gone.done():
             raise ClientDisconnect
         raise NotReady("The service is shutting down and did not finish this request; send it again.")
     finally:
-        for each in (task, gone, stop):
+        for each in watched:
             each.cancel()
-        await asyncio.gather(task, gone, stop, return_exceptions=True)
+        await asyncio.gather(*watched, return_exceptions=True)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -18,6 +18,7 @@ from services.telemetry import trace
 
 MEDIA_TYPE = "application/problem+json"
 PROBLEM_REF = "#/components/schemas/Problem"
+_MAX_LISTED = 1_000
 _MAX_FIELD_PROBLEMS = 32
 _BY_STATUS = {400: MalformedRequest, 401: Unauthorized, 404: NotFound, 413: TooLarge, 422: InvalidPayload}
 
@@ -47,6 +48,8 @@ def field_problems(errors: Sequence[Any], *, prefix: str = "") -> tuple[FieldPro
 
 def from_validation(error: ValidationError, *, part: str) -> WinnowError:
     """The error for a JSON part that does not validate: MalformedRequest where it is not JSON, else InvalidPayload."""
+    if error.error_count() > _MAX_LISTED:  # a list of them all would keep the event loop for seconds
+        return InvalidPayload(f"The part `{part}` is wrong in {error.error_count()} places.")
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     problems = field_problems(errors, prefix=part)
     if errors[0]["type"] == "json_invalid":

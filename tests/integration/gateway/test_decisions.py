@@ -135,7 +135,7 @@ async def test_a_decision_that_cannot_be_recorded_is_not_given(start: Start) -> 
     response = await running.moderate()
     assert (response.status_code, response.json()["code"]) == (503, "not_ready")
     assert "Retry-After" in response.headers
-    assert (await running.client.get("/v1/decisions/dec_1")).status_code == 503
+    assert (await running.client.get(f"/v1/decisions/dec_{0:032x}")).status_code == 503
     assert (await running.client.get("/health/ready")).json()["missing"].keys() == {"database"}
     assert running.spooled() == []
     store.available = True

@@ -155,3 +155,10 @@ def test_models_that_cannot_be_served_are_refused_with_the_reason(tiny_llava: Pa
     config = json.loads((text_only / "config.json").read_text())["text_config"]
     (text_only / "config.json").write_text(json.dumps({**config, "model_type": "llama"}))
     assert refusal(str(text_only))
+
+
+def test_a_device_that_is_not_there_is_named(tiny_llava: Path) -> None:
+    engine = ReferenceEngine(str(tiny_llava), device="nonsense")
+    with pytest.raises(EngineStartError, match="'nonsense' \\(WINNOW_RANKER_DEVICE\\)"):
+        asyncio.run(engine.start())
+    asyncio.run(engine.close())

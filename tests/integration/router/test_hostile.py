@@ -8,11 +8,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from router_svc.decode_pool import DecodePool
-from router_svc.decode_worker import DecodeJob, WorkerLimits
+from router_svc.decode_worker import DecodeJob, WorkerLimits, decode_task
 from router_svc.metrics import RouterMetrics
 from services.contracts import SeedRequest
 from services.deadline import Deadline
-from services.errors import DeadlineExceeded, Overloaded, UndecodableVideo, VideoRefused, WinnowError
+from services.errors import DeadlineExceeded, Internal, Overloaded, UndecodableVideo, VideoRefused, WinnowError
 from services.media import MediaLimits, SamplingPlan
 from tests.integration.router.conftest import (
     StandInRanker,
@@ -148,3 +148,30 @@ async def test_a_decoder_imports_neither_torch_nor_the_web(tmp_path: Path, caplo
         await decoders.close()
     assert caught.value.__cause__ is not None
     assert caught.value.__cause__.args == ("",)
+
+
+async def test_callers_that_leave_while_the_pool_is_mended_leave_no_processes(tmp_path: Path, clips: Clips) -> None:
+    decoders = pool()
+    await decoders.start()
+    assert decoders._pool is not None
+    first = decoders._pool
+    await asyncio.to_thread(first.stop)
+    await asyncio.to_thread(first.join)
+    made = []
+    make = decoders._make
+    decoders._make = lambda: made.append(make()) or made[-1]  # type: ignore[method-assign, func-returns-value]
+    for _ in range(3):
+        with pytest.raises(DeadlineExceeded):
+            await decoders.decode(job(clips["red"]), Deadline.after(0.01))
+    await decoders.decode(job(clips["red"]), soon())
+    assert len(made) == 1
+    await decoders.close()
+    assert not made[0].active
+
+
+async def test_a_file_that_is_gone_is_our_fault_and_not_the_videos(tmp_path: Path) -> None:
+    decoders = pool(task=decode_task)
+    await decoders.start()
+    with pytest.raises(Internal):
+        await decoders.decode(job(tmp_path / "gone"), soon())
+    await decoders.close()

@@ -1,5 +1,6 @@
 """The gateway's small parts: bookings, readiness, settings."""
 
+import shutil
 import asyncio
 from pathlib import Path
 
@@ -92,3 +93,15 @@ def test_the_database_url_has_a_plain_alias_and_a_default(monkeypatch: pytest.Mo
     assert "secret" not in repr(settings)
     monkeypatch.setenv("WINNOW_GATEWAY_DATABASE_URL", "sqlite:///y.db")
     assert Settings().database == "sqlite:///y.db"
+
+
+def test_what_is_written_is_not_counted_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
+    spool = Spool(tmp_path, max_bytes=1_000, min_free_bytes=10)
+    with spool.booking(60):
+        with pytest.raises(StorageFull), spool.booking(60):
+            pass
+        (tmp_path / "upload").write_bytes(b"x" * 60)  # the disk's free space, 100 bytes, knows of these
+        with spool.booking(60):
+            assert spool.booked_bytes == 120

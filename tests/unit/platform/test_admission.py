@@ -87,3 +87,19 @@ async def test_work_that_ends_gives_its_result_or_its_error() -> None:
     assert await while_wanted(asyncio.sleep(0, 3), receive=Connection().receive, stopped=asyncio.Event()) == 3
     with pytest.raises(Overloaded):
         await while_wanted(wrong(), receive=Connection().receive, stopped=asyncio.Event())
+
+
+async def test_an_upload_that_reads_its_own_body_is_refused_when_the_service_stops() -> None:
+    stopped, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def receiving() -> None:
+        stopped.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cleaned.set()
+
+    with pytest.raises(NotReady):
+        await while_wanted(receiving(), receive=None, stopped=stopped)
+    assert cleaned.is_set()
+    assert await while_wanted(asyncio.sleep(0, 3), receive=None, stopped=asyncio.Event()) == 3

@@ -224,3 +224,21 @@ def test_after_the_rest_one_call_tries_it() -> None:
 def test_a_pool_has_replicas() -> None:
     with pytest.raises(ValueError, match="at least one"):
         ReplicaSet([])
+
+
+async def test_a_busy_replica_is_asked_last_and_says_overloaded() -> None:
+    pool = Pool({A: Overloaded("full", retry_after_s=30)})
+    async with pool.client() as client:
+        for _ in range(2):
+            with pytest.raises(Overloaded):
+                await client.rank(REQUEST, Deadline.after(5))
+        pool.answers[A] = 0.0
+        assert (await client.rank(REQUEST, Deadline.after(5))).model.name == A
+
+
+async def test_a_busy_replica_is_spared_while_another_is_free() -> None:
+    pool = Pool({A: Overloaded("full", retry_after_s=30), B: 0.0})
+    async with pool.client() as client:
+        for _ in range(6):
+            await client.rank(REQUEST, Deadline.after(5))
+    assert pool.calls.count(A) <= 1
