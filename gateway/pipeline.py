@@ -117,7 +117,7 @@ def decision_of(merged: Merged, video: StoredVideo, request: RouteRequest, route
         policy_hash=request.policy.policy_hash,
         models=_models(result),
         rank_missing=None if result is None else result.rank_missing,
-        warnings=() if rank is None else rank.warnings,
+        warnings=(*(() if result is None else result.warnings), *(() if rank is None else rank.warnings)),
         timings=_timings(video, routed),
         request_id=context.request_id,
         trace_id=context.trace_id,

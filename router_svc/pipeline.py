@@ -95,6 +95,7 @@ class Pipeline:
             rank=forwarded.result,
             rank_frame_times_s=tuple(video.times_s[index] for index in forwarded.frames),
             rank_missing=forwarded.missing,
+            warnings=_unseeded(found, ids),
             timings=Timings(stages=timings),
         )
 
@@ -195,6 +196,12 @@ class Pipeline:
 def _at(risks: dict[str, Risk], escalated: Sequence[str], rank: int) -> list[Match]:
     """The match of this rank of every escalated issue, riskiest issue first, so that none goes without a frame."""
     return [risks[issue].matches[rank] for issue in escalated if rank < len(risks[issue].matches)]
+
+
+def _unseeded(found: Found, issues: Sequence[str]) -> tuple[str, ...]:
+    return tuple(
+        f"issue `{each}` has no seeds: the router cannot see it" for each in issues if not found.issues[each].positives
+    )
 
 
 def _shown(matches: Sequence[Match], video: DecodedVideo) -> tuple[SeedMatch, ...]:

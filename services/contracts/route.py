@@ -63,4 +63,5 @@ class RouteResult(ResultModel):
     rank: RankResult | None = None
     rank_frame_times_s: tuple[Seconds, ...] = Field(default=(), description="Times of the frames sent to the ranker.")
     rank_missing: RankMissing | None = None
+    warnings: tuple[str, ...] = Field(default=(), description="E.g. an issue that the bank has no seeds for.")
     timings: Timings = Timings()

@@ -121,6 +121,7 @@ class StandInRouter:
             ),
             rank=rank,
             rank_missing=None if rank is not None else self.rank_missing,
+            warnings=("issue `theft` has no seeds",),
             timings=Timings(stages={"decode": 0.1}),
         )
 

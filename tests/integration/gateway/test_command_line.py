@@ -41,6 +41,7 @@ async def bank() -> BankStatus:
 
 @app.post("/v1/seeds")
 async def add(request: Request) -> Seed:
+    (spool.parent / "seen.txt").write_text(request.headers.get("Authorization", "none"))
     async with await receive_upload(
         request, spool_dir=spool, max_video_bytes=10**6, max_json_bytes=10**6, timeout_s=5
     ) as upload:
@@ -146,3 +147,40 @@ def test_up_serves_until_it_is_told_to_stop(place: Path, how: signal.Signals) ->
     assert process.returncode == 0, progress
     assert all(port_is_free(int(port)) for port in (gateway, router, ranker))
     assert not (place / "data" / "up.json").exists()
+
+
+def said_at_start(process: "subprocess.Popen[str]") -> str:
+    """What `winnow up` prints until it serves."""
+    assert process.stderr is not None
+    said = ""
+    while "Ctrl-C stops" not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    return said
+
+
+def test_up_leaves_a_bank_of_ones_own_empty_and_serves(place: Path) -> None:
+    gateway, router, ranker = map(str, free_ports(3))
+    ports = ("--port", gateway, "--router-port", router, "--ranker-port", ranker)
+    process = winnow(place, "up", "--data-dir", "data", *ports, QDRANT_URL="http://127.0.0.1:1")
+    said = said_at_start(process)
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 0, rest
+    assert "The bank is empty: add seeds with POST /v1/seeds of the router, or start with --seeds DIR" in said
+    assert "Not ready without seeds" in said
+
+
+def test_up_shows_the_router_the_token_that_it_asks_for(place: Path) -> None:
+    gateway, router, ranker = map(str, free_ports(3))
+    ports = ("--port", gateway, "--router-port", router, "--ranker-port", ranker)
+    process = winnow(
+        place, "up", "--data-dir", "data", "--seeds", "bundled/seeds", *ports,
+        WINNOW_ROUTER_SERVICE_TOKEN="router-token",
+    )  # fmt: skip
+    said = said_at_start(process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert "1 seeds loaded" in said
+    assert (place / "data" / "seen.txt").read_text(encoding="utf-8") == "Bearer router-token"

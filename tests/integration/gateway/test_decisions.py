@@ -55,7 +55,7 @@ async def test_a_video_that_the_ranker_judged(gateway: Running) -> None:
         "engine": "reference",
         "calibrators": ("cal-1",),
     }
-    assert decision.warnings == ("calibrator fitted for another model",)
+    assert decision.warnings == ("issue `theft` has no seeds", "calibrator fitted for another model")
     assert decision.timings.stages["rank_prefill"] == 0.2
 
 

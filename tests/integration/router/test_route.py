@@ -58,6 +58,15 @@ async def test_what_resembles_no_seed_is_filtered(tmp_path: Path, clips: Clips, 
     assert list((tmp_path / "router" / "spool").iterdir()) == []
 
 
+async def test_an_issue_without_seeds_is_no_silent_pass(tmp_path: Path, clips: Clips, ranker: StandInRanker) -> None:
+    async with running(make_settings(tmp_path), make_parts(ranker)) as router:
+        await seeded(router, clips)
+        await router.client.add_seed(clips["green"], SeedRequest(issue="theft", kind="negative"), soon())
+        asked = request_for(clips["blue"], policy("arson", "theft", "fraud"))
+        result = await router.client.route(clips["blue"], asked, soon())
+    assert [each.split("`")[1] for each in result.warnings] == ["theft", "fraud"]
+
+
 async def test_one_risky_second_escalates_with_evidence(tmp_path: Path, clips: Clips, ranker: StandInRanker) -> None:
     slice_ = policy("arson", "smoking", "gambling", ask_with=("gambling", "elsewhere"))
     context = Context(title="bonfire")
