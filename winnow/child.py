@@ -1,6 +1,7 @@
 """One service as a child process: how it is started, asked for its health, stopped, and never left behind."""
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -70,9 +71,9 @@ class Child:
         return health.missing or {"process": health.status}
 
     def log_tail(self, lines: int = 15) -> str:
-        """The last lines of its log."""
+        """The last lines of its log, as people read them."""
         text = self.log_path.read_text(encoding="utf-8", errors="replace")
-        return "\n".join(text.splitlines()[-lines:])
+        return "\n".join(map(readable, text.splitlines()[-lines:]))
 
     def stop(self, grace_s: float) -> bool:
         """SIGTERM, up to `grace_s` seconds to finish, then SIGKILL; returns whether it went by itself."""
@@ -93,6 +94,18 @@ class Child:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
+
+
+def readable(line: str) -> str:
+    """A JSON log line as `LEVEL message`, followed by its exception where it has one; any other line as it is."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(entry, dict) or "msg" not in entry:
+        return line
+    parts = (f"{entry.get('level', '')} {entry['msg']}".strip(), entry.get("exception"))
+    return "\n".join(str(part) for part in parts if part)
 
 
 def _exit_code(process: subprocess.Popen[bytes]) -> int | None:

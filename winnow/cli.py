@@ -17,7 +17,7 @@ from winnow.display import decision_table, stderr_console, stdout_console
 from winnow.locate import default_data_dir, gateway_url
 from winnow.measure import run_measure
 from winnow.moderate import Outcome, moderate
-from winnow.report import row
+from winnow.report import printable, row
 from winnow.seeds import BUNDLED
 from winnow.stack import Ports
 from winnow.supervisor import SupervisorError
@@ -25,11 +25,20 @@ from winnow.up import run_up
 
 INTERRUPTED = 130
 READY_TIMEOUT_S = 300.0
+MAX_TIMEOUT_S = 86_400.0
+MAX_PORT = 65_535
 
-app = typer.Typer(help="Filter-and-refine moderation of short videos.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Filter-and-refine moderation of short videos.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 
 DataDir = Annotated[Path | None, typer.Option(help="Data directory; default: the user's data directory.")]
-Timeout = Annotated[float, typer.Option(min=1.0, help="Seconds in which the services must be ready.")]
+Timeout = Annotated[
+    float, typer.Option(min=1.0, max=MAX_TIMEOUT_S, help="Seconds in which the services must be ready.")
+]
 
 
 def main() -> None:
@@ -58,11 +67,12 @@ def _root(
 @app.command()
 def up(
     data_dir: DataDir = None,
-    port: Annotated[int, typer.Option(help="Port of the gateway.")] = Ports.gateway,
-    router_port: Annotated[int, typer.Option(help="Port of the router.")] = Ports.router,
-    ranker_port: Annotated[int, typer.Option(help="Port of the ranker.")] = Ports.ranker,
+    port: Annotated[int, typer.Option(min=1, max=MAX_PORT, help="Port of the gateway.")] = Ports.gateway,
+    router_port: Annotated[int, typer.Option(min=1, max=MAX_PORT, help="Port of the router.")] = Ports.router,
+    ranker_port: Annotated[int, typer.Option(min=1, max=MAX_PORT, help="Port of the ranker.")] = Ports.ranker,
     engine: Annotated[str | None, typer.Option(help="Engine of the ranker; default: its own setting.")] = None,
     seeds: Annotated[Path | None, typer.Option(help="Seeds for an empty bank; default: the bundled ones.")] = None,
+    no_seeds: Annotated[bool, typer.Option("--no-seeds", help="Leave an empty bank empty.")] = False,
     timeout: Timeout = READY_TIMEOUT_S,
 ) -> None:
     """Start gateway, router and ranker on this machine and keep them running until Ctrl-C."""
@@ -74,6 +84,7 @@ def up(
             console=console,
             engine=engine,
             seeds=seeds,
+            no_seeds=no_seeds,
             timeout_s=timeout,
         )
     except SupervisorError as error:
@@ -93,7 +104,7 @@ def moderate_files(
         str | None, typer.Option(help="The gateway; default: WINNOW_URL, else what `winnow up` runs.")
     ] = None,
     data_dir: DataDir = None,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds for one file.")] = 120.0,
+    timeout: Annotated[float, typer.Option(min=0.001, max=MAX_TIMEOUT_S, help="Seconds for one file.")] = 120.0,
 ) -> None:
     """Ask a running gateway about video files. Exit code 0: all decided; 1: any was not."""
     errors = stderr_console()
@@ -103,27 +114,32 @@ def moderate_files(
         for each in error.errors(include_url=False):
             errors.print(f"{'/'.join(map(str, each['loc']))}: {each['msg']}", style="red", markup=False)
         raise typer.Exit(1) from error
-    where = gateway_url(url, os.environ, data_dir or default_data_dir())
+    try:
+        where = gateway_url(url, os.environ, data_dir or default_data_dir())
+    except ValueError as error:
+        errors.print(str(error), style="red", markup=False)
+        raise typer.Exit(1) from error
     given = os.environ.get("WINNOW_TOKEN")
     token = SecretStr(given) if given else None
 
-    async def ask() -> list[Outcome]:
-        outcomes = []
+    outcomes: list[Outcome] = []
+
+    async def ask() -> None:
         async for each in moderate(files, request, url=where, token=token, timeout_s=timeout):
             if each.decision is not None and as_json:
                 typer.echo(each.decision.model_dump_json())
             if each.error is not None:
-                errors.print(f"{each.path}: {each.error}", style="red", markup=False)
+                errors.print(f"{printable(str(each.path))}: {each.error}", style="red", markup=False)
             outcomes.append(each)
-        return outcomes
 
     try:
-        outcomes = asyncio.run(ask())
+        asyncio.run(ask())
     except KeyboardInterrupt as error:
         raise typer.Exit(INTERRUPTED) from error
-    rows = [row(each.path.name, each.decision, each.seconds) for each in outcomes if each.decision is not None]
-    if rows and not as_json:
-        stdout_console().print(decision_table(rows, with_truth=False))
+    finally:
+        rows = [row(each.path.name, each.decision, each.seconds) for each in outcomes if each.decision is not None]
+        if rows and not as_json:
+            stdout_console().print(decision_table(rows, with_truth=False, width=stdout_console().width))
     if any(each.error is not None for each in outcomes):
         raise typer.Exit(1)
 
@@ -182,7 +198,7 @@ def measure(
             console=console,
             timeout_s=timeout,
         )
-    except (SupervisorError, ModuleNotFoundError, RuntimeError, ValueError, WinnowError) as error:
+    except (SupervisorError, ModuleNotFoundError, OSError, RuntimeError, ValueError, WinnowError) as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:

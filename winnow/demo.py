@@ -16,7 +16,9 @@ from services.contracts import Context, Decision, ModerationRequest
 from services.deadline import Deadline
 from services.errors import WinnowError
 from winnow.display import decision_table, progress_bar
+from winnow.locate import hold
 from winnow.moderate import explain
+from winnow.output import require_writable, write_text
 from winnow.report import Clip, agreement, row
 from winnow.running import fill_bank, running
 from winnow.stack import Ports, service_specs, url, without_settings
@@ -74,11 +76,13 @@ def run_demo(
     Raises:
         SupervisorError: anything failed; `out` does not exist then.
     """
-    out.unlink(missing_ok=True)
+    require_writable(out)
+    if out.is_file():
+        out.unlink()
     clips = read_clips(bundled / "clips")
     ports = Ports(*free_ports(3))
     specs = service_specs(ports, data_dir, environment=without_settings(os.environ), engine=engine)
-    with running(specs, data_dir, console, timeout_s=timeout_s) as supervisor:
+    with hold(data_dir), running(specs, data_dir, console, timeout_s=timeout_s) as supervisor:
         fill_bank(supervisor, url(ports.router), bundled / "seeds", data_dir, console)
         gateway = url(ports.gateway)
         console.print(f"Asking {gateway}; API documentation while it runs: {gateway}/docs")
@@ -89,7 +93,7 @@ def run_demo(
             raise
         show(judged, results)
         write(judged, out)
-        results.print(f"Decisions: {out}")
+        results.print(f"Decisions: {out}", markup=False)
     return judged
 
 
@@ -124,7 +128,7 @@ def require_whole(clip: Clip, decision: Decision) -> None:
 def show(judged: Sequence[Judged], results: Console) -> None:
     """Print the table and how many verdicts agree with the truth."""
     rows = [row(each.clip.path, each.decision, each.seconds, each.clip) for each in judged]
-    results.print(decision_table(rows, with_truth=True))
+    results.print(decision_table(rows, with_truth=True, width=results.width))
     agreed = agreement([(each.clip, each.decision) for each in judged])
     results.print(f"\n{agreed} of {len(judged)} verdicts agree with the truth of these synthetic clips.")
 
@@ -135,5 +139,4 @@ def write(judged: Sequence[Judged], out: Path) -> None:
         "decisions": [each.decision.model_dump(mode="json") for each in judged],
         "agreement": agreement([(each.clip, each.decision) for each in judged]),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_text(out, json.dumps(document, indent=2) + "\n")

@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
+from winnow.locate import hold
+from winnow.output import require_writable
 from winnow.running import fill_bank, running
 from winnow.seeds import BUNDLED
 from winnow.stack import Ports, service_specs, url, without_settings
@@ -37,7 +39,7 @@ def run_measure(
         timeout_s: seconds in which the services must be ready.
 
     Raises:
-        SupervisorError: a service ended or did not get ready.
+        SupervisorError: `out` or the data directory cannot be used, or a service ended or did not get ready.
         ValueError: there is no such split.
         ModuleNotFoundError: the extra `offline` is not installed.
     """
@@ -46,9 +48,11 @@ def run_measure(
     sample = splits.Counts(*counts)
     if split not in splits.SPLITS:
         raise ValueError(f"{split!r} is none of {', '.join(splits.SPLITS)}")
+    if not calibrate:
+        require_writable(out)
     ports = Ports(*free_ports(3))
     specs = service_specs(ports, data_dir, environment=without_settings(os.environ))
-    with running(specs, data_dir, console, timeout_s=timeout_s) as supervisor:
+    with hold(data_dir), running(specs, data_dir, console, timeout_s=timeout_s) as supervisor:
         fill_bank(supervisor, url(ports.router), BUNDLED / "seeds", data_dir, console)
         if calibrate:
             lab.calibrate(work, url(ports.gateway), sample, console)

@@ -85,6 +85,11 @@ def row(name: str, decision: Decision, latency_s: float, clip: Clip | None = Non
     )
 
 
+def printable(text: str) -> str:
+    """The text on one line and without what a terminal would obey or could not encode."""
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
 def truth(clip: Clip) -> str:
     """The truth in words: the violated issues, or what kind of harmless clip it is."""
     return ", ".join(clip.issues) if clip.kind == "violation" else clip.kind.replace("_", "-")

@@ -1,7 +1,7 @@
-"""Loads the bundled seeds into a router whose bank is empty."""
+"""Loads seeds into a router whose bank is empty, and says whether the bundled ones are the ones for it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import Field, TypeAdapter
@@ -15,6 +15,13 @@ UNFINISHED = "seeds.unfinished"
 AT_ONCE = 2
 SEED_TIMEOUT_S = 120.0
 STATUS_TIMEOUT_S = 10.0
+OF_ONES_OWN = (
+    "QDRANT_URL",
+    "WINNOW_ROUTER_QDRANT_URL",
+    "WINNOW_ROUTER_ENCODER_MODEL",
+    "WINNOW_GATEWAY_POLICY_PATH",
+)
+"""With a store, an encoder or a policy of one's own, seeds of the demo world would be noise in a real bank."""
 
 
 class SeedRow(RequestModel):
@@ -43,6 +50,16 @@ def read_manifest(directory: Path) -> list[SeedRow]:
     return [adapter.validate_json(line) for line in lines if line.strip()]
 
 
+def bundled_fit(environment: Mapping[str, str]) -> bool:
+    """Whether the bundled seeds may fill an empty bank: bank, encoder and policy are the embedded ones."""
+    return not any(environment.get(name) for name in OF_ONES_OWN)
+
+
+async def is_empty(router: RouterClient) -> bool:
+    """Whether the router's bank has no seed."""
+    return not (await router.bank(Deadline.after(STATUS_TIMEOUT_S))).vectors
+
+
 async def load_seeds(
     router: RouterClient, directory: Path, data_dir: Path, *, advance: Callable[[int, int], None]
 ) -> int:
@@ -58,12 +75,14 @@ async def load_seeds(
 
     Raises:
         services.errors.WinnowError: the router refused a seed or could not be asked.
+        OSError, ValueError: the manifest or a video cannot be read, or there is no seed.
     """
     unfinished = data_dir / UNFINISHED
-    bank = await router.bank(Deadline.after(STATUS_TIMEOUT_S))
-    if bank.vectors and not await asyncio.to_thread(unfinished.exists):
+    if not await is_empty(router) and not await asyncio.to_thread(unfinished.exists):
         return 0
     rows = await asyncio.to_thread(read_manifest, directory)
+    if not rows:
+        raise ValueError("manifest.jsonl names no seed")
     await asyncio.to_thread(unfinished.touch)
     places = asyncio.Semaphore(AT_ONCE)
     done = 0

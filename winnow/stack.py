@@ -9,6 +9,8 @@ from winnow.child import ServiceSpec
 
 HOST = "127.0.0.1"
 FOREIGN = ("DATABASE_URL", "QDRANT_URL", "REDIS_URL")
+ROUTER_TOKEN = "WINNOW_ROUTER_SERVICE_TOKEN"  # noqa: S105 - the name of a variable
+RANKER_TOKEN = "WINNOW_RANKER_SERVICE_TOKEN"  # noqa: S105 - the name of a variable
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,16 @@ def service_specs(
     Args:
         ports: where they listen.
         data_dir: of all three; each keeps to a directory of its own in it.
-        environment: what the services see besides the settings made here, which win.
+        environment: what the services see besides the settings made here, which win. A service token in it is handed
+            on to the service's caller, unless that has one already.
         engine: of the ranker; None leaves it to the environment and the ranker's default.
     """
     data = str(data_dir.absolute())
     ranker = {"WINNOW_RANKER_ENGINE": engine} if engine is not None else {}
     router = {"WINNOW_ROUTER_RANKER_URLS": url(ports.ranker)}
+    router |= _handed_on(environment, RANKER_TOKEN, to="WINNOW_ROUTER_RANKER_TOKEN")
     gateway = {"WINNOW_GATEWAY_ROUTER_URL": url(ports.router)}
+    gateway |= _handed_on(environment, ROUTER_TOKEN, to="WINNOW_GATEWAY_ROUTER_TOKEN")
     given = (
         ("ranker", "ranker_svc", ports.ranker, ranker),
         ("router", "router_svc", ports.router, router),
@@ -58,3 +63,8 @@ def service_specs(
         own = {f"{prefix}HOST": HOST, f"{prefix}PORT": str(port), f"{prefix}DATA_DIR": data, **settings}
         specs.append(ServiceSpec(name, (sys.executable, "-m", module), url(port), {**environment, **own}))
     return specs
+
+
+def _handed_on(environment: Mapping[str, str], token: str, *, to: str) -> dict[str, str]:
+    """The caller's setting of a service's token, where only the service has it; empty counts as unset."""
+    return {to: environment[token]} if environment.get(token) and not environment.get(to) else {}

@@ -18,6 +18,14 @@ class SupervisorError(Exception):
     """The services could not be started or kept running; the message says what happened and what to do."""
 
 
+def unusable(path: Path, error: OSError, advice: str) -> SupervisorError:
+    """The error for a path of the operator's that cannot be used."""
+    # mkdir says "File exists" where a file is in the way.
+    reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror or error
+    where = error.filename or path
+    return SupervisorError(f"{where} cannot be used: {reason}. {advice}")
+
+
 class Supervisor:
     """A context manager around the services: those it started are gone when it exits.
 
@@ -39,6 +47,9 @@ class Supervisor:
             self._log_dir.mkdir(parents=True, exist_ok=True)
             for spec in self._specs:
                 self.children.append(Child(spec, self._log_dir))
+        except OSError as error:
+            self.stop()
+            raise unusable(self._log_dir, error, "Make it writable, or choose another --data-dir.") from error
         except BaseException:
             self.stop()
             raise

@@ -70,20 +70,39 @@ def decode_frames(
     """
     plan, limits = plan or SamplingPlan(), limits or MediaLimits()
     with open_video(path, limits) as reader:
-        duration, measured = reader.duration()
+        duration = reader.duration()
         limits.check_duration(duration)
         if start_s > 0 and start_s >= duration:
             raise InvalidPayload(f"The segment starts at {start_s:g} s; the video ends at {duration:.3f} s.")
         targets = times if times is not None else sample_times(duration, plan=plan, start_s=start_s, end_s=end_s)
         strategy, targets, key_times = _aim(reader, plan, targets, duration, start_s, end_s)
-        found: list[tuple[float, RgbFrame]] = []
-        rotation = 0
-        for time, frame in reader.nearest(targets, key_times, jump=strategy != "whole" or start_s > 0):
-            rotation = frame.rotation
-            found.append((time, _to_rgb(frame, short_side)))
-        _check_found(reader, len(found), len(targets), None if measured else duration)
+        jump = strategy != "whole" or start_s > 0
+        found, rotation = _collect(reader, targets, key_times, short_side, jump=jump)
+        whole = times is None and start_s <= 0 and end_s is None
+        if whole and _sparse(reader, len(found), len(targets)):
+            # The frames are not spread over the length: a last one that is held, or a forgery that hides the others.
+            by_rank = reader.times_by_rank(len(targets))
+            found, rotation = _collect(reader, by_rank, key_times, short_side, jump=jump)
+        _check_found(reader, len(found), len(targets), whole=whole)
         facts = _facts(reader, duration, rotation)
     return DecodedVideo(facts, tuple(time for time, _ in found), [frame for _, frame in found], strategy)
+
+
+def _collect(
+    reader: VideoReader, targets: Sequence[float], key_times: Sequence[float], short_side: int | None, *, jump: bool
+) -> tuple[list[tuple[float, RgbFrame]], int]:
+    """The frames nearest the targets with their times, and the rotation of the last."""
+    found: list[tuple[float, RgbFrame]] = []
+    rotation = 0
+    for time, frame in reader.nearest(targets, key_times, jump=jump):
+        rotation = frame.rotation
+        found.append((time, _to_rgb(frame, short_side)))
+    return found, rotation
+
+
+def _sparse(reader: VideoReader, found: int, wanted: int) -> bool:
+    """Whether a video of many frames gave few. A video of few frames gives them all."""
+    return found * 2 < min(wanted, reader.decoded)
 
 
 def _aim(
@@ -103,18 +122,21 @@ def _aim(
     return strategy, snap(targets, inside) if strategy == "key_frames" else targets, key_times
 
 
-def _check_found(reader: VideoReader, found: int, wanted: int, stated_s: float | None) -> None:
-    """Judges what was decoded; `stated_s` is the duration where the container states it."""
+def _check_found(reader: VideoReader, found: int, wanted: int, *, whole: bool) -> None:
+    """Judges what was decoded; `whole`: the wanted times span the whole video."""
     if not found:
         raise UndecodableVideo("Not one frame of the video can be decoded.")
     if reader.container.format.name == "gif" and reader.decoded == 1 and reader.ended:
         raise UnsupportedMedia("The file is a still image.")
-    if reader.ended and stated_s is not None and reader.outline.kind == "other":
-        missing = stated_s - reader.last_packet_s
-        if missing > max(2.0, stated_s / 5):
-            raise TruncatedVideo(f"The container states {stated_s:.1f} s; the last {missing:.1f} s are missing.")
+    stated = reader.stated_s()
+    if reader.outline.kind == "other" and stated > 0:  # the other kinds state their size in bytes
+        missing = stated - reader.last_packet_s
+        if missing > max(2.0, stated / 5):
+            raise TruncatedVideo(f"The container states {stated:.1f} s; the last {missing:.1f} s are missing.")
     if reader.damaged and found * 2 < wanted:
         raise UndecodableVideo("Most of the video cannot be decoded.")
+    if whole and _sparse(reader, found, wanted):
+        raise UndecodableVideo("Most of the video's length holds no frames.")
 
 
 def _facts(reader: VideoReader, duration: float, rotation: int) -> MediaFacts:

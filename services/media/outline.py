@@ -22,7 +22,8 @@ class Outline:
         kind: family of the container; `other` where it is none of those that state their size.
         cut: the structure states an end that lies behind the end of the file, bytes being missing.
         has_index: ISO BMFF: the whole `moov` box is there; always True for other kinds.
-        fragmented: ISO BMFF: there is a `moof` box, so that the index of `moov` is not the whole index.
+        fragmented: ISO BMFF: there is a `moof` box, or may be one behind an unknown box, so that the index of `moov` is
+            not known to be the whole index.
         image: ISO BMFF: a still image (AVIF, HEIF) by its brand.
     """
 
@@ -69,8 +70,9 @@ def _isobmff(file: BinaryIO, size: int, head: bytes) -> Outline:
             cut = True
             break
         seen.add(name)
+    fragmented = b"moof" in seen or position < size  # a demuxer goes on behind the box that ended the walk
     image = head[4:8] == b"ftyp" and head[8:12] in _IMAGE_BRANDS
-    return Outline("isobmff", cut=cut, has_index=b"moov" in seen, fragmented=b"moof" in seen, image=image)
+    return Outline("isobmff", cut=cut, has_index=b"moov" in seen, fragmented=fragmented, image=image)
 
 
 def _matroska_cut(file: BinaryIO, size: int) -> bool:

@@ -8,11 +8,19 @@ from typing import BinaryIO
 
 import av
 from av.container import InputContainer
-from av.stream import Disposition
+from av.packet import Packet
+from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from services.errors import NoVideoStream, TruncatedVideo, UndecodableVideo, UnsupportedMedia, WinnowError
+from services.errors import (
+    NoVideoStream,
+    TruncatedVideo,
+    UndecodableVideo,
+    UnsupportedMedia,
+    VideoRefused,
+    WinnowError,
+)
 from services.media.limits import MediaLimits
 from services.media.outline import Outline, read_outline
 from services.media.strategy import must_seek
@@ -21,6 +29,9 @@ from services.media.strategy import must_seek
 _FORMATS = "mov,matroska,avi,flv,mpegts,mpeg,ogg,gif,asf,mp3,wav,flac,aac"
 _GUESSED_FPS = 30.0
 _IO_BUFFER = 1 << 18  # bytes
+_PACKETS_PER_FRAME = 50  # reading a packet costs a small part of decoding it
+_FAR = 1 << 40  # a timestamp behind every end; in Matroska's milliseconds its nanoseconds still fit 64 bits
+_AGREE_S = 0.5  # the last packets and the container may differ so far about the end, or by a twentieth
 
 TimedFrame = tuple[float, VideoFrame]
 
@@ -78,9 +89,12 @@ def _open_error(outline: Outline) -> WinnowError:
 
 
 def _video_stream(container: InputContainer) -> VideoStream:
-    for stream in container.streams.video:
-        if not stream.disposition & (Disposition.attached_pic | Disposition.still_image):
-            return stream
+    pictures = Disposition.attached_pic | Disposition.still_image
+    streams = [stream for stream in container.streams.video if not stream.disposition & pictures]
+    if len(streams) > 1:  # which one a player shows is the player's choice
+        raise VideoRefused(f"The file has {len(streams)} video streams; only files with one are accepted.")
+    if streams:
+        return streams[0]
     if not container.streams:
         raise UndecodableVideo("The container lists no streams.")
     raise NoVideoStream("The file has no video stream.")
@@ -95,6 +109,7 @@ class VideoReader:
         damaged: packets and seeks that failed so far.
         ended: the end of the file was reached.
         last_packet_s: end of the last packet of any stream that was read, seconds.
+        indexed: the container had an index when it was opened.
     """
 
     container: InputContainer
@@ -106,6 +121,10 @@ class VideoReader:
     damaged: int = field(default=0, init=False)
     ended: bool = field(default=False, init=False)
     last_packet_s: float = field(default=0.0, init=False)
+    indexed: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.indexed = len(self.stream.index_entries) > 0
 
     @property
     def fps(self) -> float | None:
@@ -116,27 +135,69 @@ class VideoReader:
         """A timestamp of the video stream as seconds from its start."""
         return float((timestamp - (self.stream.start_time or 0)) * (self.stream.time_base or 0))
 
-    def duration(self) -> tuple[float, bool]:
-        """Seconds, and whether they were measured by reading all packets because the container does not say."""
-        stated = 0.0
+    def stated_s(self) -> float:
+        """Seconds that the container states; 0 where it does not. Eight bytes that anyone can patch."""
         if self.stream.duration:
-            stated = float(self.stream.duration * (self.stream.time_base or 0))
-        elif self.container.duration:
-            stated = self.container.duration / av.time_base
-        index = self.stream.index_entries
-        if self.outline.kind == "isobmff" and len(index):
+            return float(self.stream.duration * (self.stream.time_base or 0))
+        return self.container.duration / av.time_base if self.container.duration else 0.0
+
+    def duration(self) -> float:
+        """Seconds up to the end of the video stream: from a full index, or measured, never merely believed."""
+        stated, index = self.stated_s(), self.stream.index_entries
+        if self.outline.kind == "isobmff" and len(index) and not self.outline.fragmented:
             stated = max(stated, self.seconds(index[len(index) - 1].timestamp))
-        if stated > 0:
-            return stated, False
+            if stated > 0:
+                return stated
         end = 0.0
+        if stated > 0:
+            try:
+                self.container.seek(_FAR, stream=self.stream, backward=True)
+                end = self._read_to_end()
+            except av.FFmpegError:
+                end = 0.0
+        if end <= 0 or abs(end - stated) > max(_AGREE_S, stated / 20):
+            self.seek(0.0)  # the container is wrong, or the seek was: every packet tells
+            try:
+                end = max(end, self._read_to_end())
+            except av.FFmpegError:
+                self.damaged += 1
+        self.seek(0.0)
+        return end
+
+    def _read_to_end(self) -> float:
+        """Reads the packets from here on; the end of the video's last one, seconds. Stops over the longest duration."""
+        end = 0.0
+        for packet in self.container.demux(self._watched()):
+            self._note(packet)
+            if packet.stream.index == self.stream.index and packet.pts is not None:
+                end = max(end, self.seconds(packet.pts + (packet.duration or 0)))
+                if end > self.limits.max_duration_s:
+                    break
+        return end
+
+    def times_by_rank(self, count: int) -> list[float]:
+        """Times of `count` frames spread evenly over the frames there are, seconds, increasing; reads every packet."""
+        self.seek(0.0)
+        times: list[float] = []
         try:
             for packet in self.container.demux(self.stream):
                 if packet.pts is not None:
-                    end = max(end, self.seconds(packet.pts + (packet.duration or 0)))
+                    times.append(self.seconds(packet.pts))
+                    self.limits.check_decoded(len(times) // _PACKETS_PER_FRAME)
         except av.FFmpegError:
             self.damaged += 1
         self.seek(0.0)
-        return end, True
+        times.sort()
+        return list(dict.fromkeys(times[int((i + 0.5) * len(times) / count)] for i in range(count))) if times else []
+
+    def _watched(self) -> list[Stream]:
+        """Where the container cannot tell that it was cut, all its streams are watched for their last packet."""
+        return [self.stream] if self.outline.kind != "other" else list(self.container.streams)
+
+    def _note(self, packet: "Packet[Stream]") -> None:
+        if packet.pts is not None and packet.time_base:
+            end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            self.last_packet_s = max(self.last_packet_s, end + self.seconds(0))
 
     def frame_count(self, duration_s: float) -> float:
         """Number of frames: what the container says, or an estimate."""
@@ -147,6 +208,8 @@ class VideoReader:
         """Times of the key frames, seconds, increasing; empty where the container has no index."""
         if self.outline.kind == "matroska":
             self.seek(0.0)  # Matroska's index is read at the first seek
+        if self.outline.kind == "other" and not self.indexed:
+            return []  # what reading has gathered by now is no index: MPEG-TS holds a few places in it
         return sorted(self.seconds(entry.timestamp) for entry in self.stream.index_entries if entry.is_keyframe)
 
     def check_cut(self) -> None:
@@ -171,15 +234,11 @@ class VideoReader:
     def frames(self) -> Iterator[TimedFrame]:
         """Decodes on from the current position, past damaged packets. Raises VideoRefused over a limit."""
         rate = self.fps or _GUESSED_FPS
-        # Where the container cannot tell that it was cut, all its streams are watched for their last packet.
-        streams = [self.stream] if self.outline.kind != "other" else list(self.container.streams)
-        packets = self.container.demux(streams)
+        packets = self.container.demux(self._watched())
         while True:
             try:
                 packet = next(packets)
-                if packet.pts is not None and packet.time_base:
-                    end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                    self.last_packet_s = max(self.last_packet_s, end + self.seconds(0))
+                self._note(packet)
                 frames = packet.decode() if packet.stream.index == self.stream.index else []
             except StopIteration:
                 self.ended = True

@@ -1,6 +1,9 @@
 """The commands, by what they print and how they exit; the gateway behind `moderate` is a real HTTP server."""
 
+import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -37,6 +40,9 @@ class Gateway:
             async with upload:
                 self.asked.append(parse_part(ModerationRequest, upload.json))
                 self.tokens.append(request.headers.get("Authorization"))
+                if upload.path.read_bytes() == b"interrupt":
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    await asyncio.sleep(1)
                 if upload.path.read_bytes().startswith(b"text"):
                     problem = UnsupportedMedia("The bytes are not a video.").problem("r")
                     return Response(problem.model_dump_json(), 415, media_type="application/problem+json")
@@ -104,6 +110,42 @@ def test_moderate_tells_what_is_wrong_and_what_to_do_and_goes_on(
     assert "0.90 / 0.50" in said
 
 
+def test_moderate_prints_what_is_finished_when_it_is_interrupted(
+    gateway: tuple[Gateway, str], video: Path, tmp_path: Path
+) -> None:
+    second = tmp_path / "second.mp4"
+    second.write_bytes(b"interrupt")
+    result = CliRunner().invoke(app, ["moderate", str(video), str(second), "--url", gateway[1]])
+    assert result.exit_code == 130
+    assert "clip.mp4" in result.output
+    assert "second.mp4" not in result.output
+
+
+def test_moderate_takes_file_names_as_they_are(gateway: tuple[Gateway, str], tmp_path: Path) -> None:
+    names = ["[/red].mp4", "[bold]b.mp4", "c\x1b[2J.mp4"]
+    for name in names:
+        (tmp_path / name.replace("/", "")).write_bytes(b"frames")
+    paths = [str(tmp_path / name.replace("/", "")) for name in names]
+    result = CliRunner().invoke(app, ["moderate", *paths, str(tmp_path / "d\x1b.mp4"), "--url", gateway[1]])
+    assert result.exit_code == 1
+    assert "[red].mp4" in result.output
+    assert "[bold]b.mp4" in result.output
+    assert "\x1b" not in result.output
+
+
+def test_moderate_refuses_what_is_not_a_regular_file(gateway: tuple[Gateway, str], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    result = CliRunner().invoke(app, ["moderate", "/dev/zero", str(tmp_path / "fifo"), "--url", gateway[1]])
+    assert result.exit_code == 1
+    assert result.output.count("not a regular file") == 2
+
+
+def test_moderate_refuses_an_address_that_cannot_be(video: Path) -> None:
+    result = CliRunner().invoke(app, ["moderate", str(video), "--url", "localhost:8080"])
+    assert result.exit_code == 1
+    assert "'localhost:8080' is not the URL of a gateway" in result.output
+
+
 def test_moderate_without_a_gateway_says_how_to_start_one(video: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     result = CliRunner().invoke(app, ["moderate", str(video), "--url", url])
@@ -125,6 +167,41 @@ def test_up_names_the_port_that_is_taken(gateway: tuple[Gateway, str], tmp_path:
     assert result.exit_code == 1
     assert f"Port {port}, wanted for the router, is taken" in " ".join(result.output.split())
     assert "--router-port" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--port", "9000", "--router-port", "9000"], "three different ports"),
+        (["--seeds", "a", "--no-seeds"], "exclude each other"),
+    ],
+)
+def test_up_refuses_what_cannot_be(tmp_path: Path, arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["up", "--data-dir", str(tmp_path / "data"), *arguments])
+    assert result.exit_code == 1
+    assert said in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("arguments", [["--port", "0"], ["--ranker-port", "65536"], ["--timeout", "inf"]])
+def test_up_refuses_numbers_out_of_range(tmp_path: Path, arguments: list[str]) -> None:
+    assert CliRunner().invoke(app, ["up", "--data-dir", str(tmp_path), *arguments]).exit_code == 2
+
+
+def test_a_data_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for place in (file, file / "below", Path("/proc/winnow")):
+        result = CliRunner().invoke(app, ["up", "--data-dir", str(place)])
+        assert result.exit_code == 1
+        assert isinstance(result.exception, SystemExit)
+        assert f"{place} cannot be used" in " ".join(result.output.split())
+        assert "--data-dir" in result.output
+
+
+def test_demo_refuses_a_directory_as_its_file(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "cannot be used: Is a directory. Choose another file with --out." in " ".join(result.output.split())
 
 
 def test_demo_without_clips_says_so(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """Agreement of decisions with the truth, and the issue that a table shows."""
 
+import io
 from datetime import UTC, datetime
 from typing import Any, get_args
 
 import pytest
+from rich.console import Console
 
 from services.contracts import Decision, IssueDecision, SeedMatch, Verdict
-from winnow.report import SEVERITY, Clip, agreement, agrees, leading_issue, row, truth
+from winnow.display import decision_table
+from winnow.report import SEVERITY, Clip, agreement, agrees, leading_issue, printable, row, truth
 
 
 def issue(issue_id: str, verdict: str, risk: float | None = 0.1, probability: float | None = None) -> IssueDecision:
@@ -103,3 +106,28 @@ def test_every_verdict_has_a_severity() -> None:
 
 def test_truth_in_words() -> None:
     assert (truth(VIOLATION), truth(LOOK_ALIKE), truth(OTHER)) == ("arson", "look-alike", "other")
+
+
+@pytest.mark.parametrize("with_truth", [True, False])
+def test_the_table_says_everything_in_eighty_columns(with_truth: bool) -> None:
+    clip = Clip(path="test-violation-00000.mp4", kind="violation", issues=("distracted_driving",))
+    judged = decision("review", issue("distracted_driving", "review", risk=0.93, probability=0.65))
+    line = row(clip.path, judged, 0.123, clip)
+    for width in (80, 160):
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(decision_table([line], with_truth=with_truth, width=width))
+        text = console.export_text()
+        wanted = [clip.path, "review", "refined", "distracted_driving", "0.93 / 0.50", "0.65", "123 ms"]
+        assert all(each in text for each in (*wanted, *(["agrees", "yes"] if with_truth else []))), text
+        assert max(map(len, text.splitlines())) <= width
+
+
+def test_a_file_name_is_no_markup_and_breaks_no_line() -> None:
+    console = Console(width=160, record=True, file=io.StringIO())
+    line = row("[red]hot\n.mp4", decision("allow", issue("arson", "allow")), 0.1)
+    console.print(decision_table([line], with_truth=False, width=160))
+    assert "[red]hot?.mp4" in console.export_text()
+
+
+def test_control_characters_and_undecodable_bytes_are_not_printed() -> None:
+    assert printable("ä [red]\x1b]0;\n\udcff.mp4") == "ä [red]?]0;??.mp4"

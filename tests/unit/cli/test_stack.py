@@ -1,6 +1,7 @@
 """What is started with which settings, how commands find the gateway, and what loading seeds and clips does."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -16,9 +17,10 @@ from services.errors import InvalidPayload
 from services.web import parse_part, receive_upload
 from tests.unit.cli.test_report import decision, issue
 from winnow.demo import Judged, read_clips, require_whole, write
-from winnow.locate import STATE_FILE, gateway_url, read_state, write_state
+from winnow.locate import STATE_FILE, gateway_url, hold, read_state, write_state
+from winnow.output import require_writable
 from winnow.report import Clip
-from winnow.seeds import UNFINISHED, load_seeds, read_manifest
+from winnow.seeds import OF_ONES_OWN, UNFINISHED, bundled_fit, load_seeds, read_manifest
 from winnow.stack import Ports, service_specs, without_settings
 from winnow.supervisor import SupervisorError
 
@@ -45,17 +47,72 @@ def test_the_gateway_is_the_named_one_then_the_environments_then_the_running_one
     assert gateway_url("http://named", environment, tmp_path) == "http://named"
     assert gateway_url(None, environment, tmp_path) == "http://env"
     assert gateway_url(None, {}, tmp_path) == "http://127.0.0.1:8080"
-    write_state(tmp_path, "http://running")
-    assert gateway_url(None, {}, tmp_path) == "http://running"
+    with hold(tmp_path):
+        write_state(tmp_path, "http://running")
+        assert gateway_url(None, {}, tmp_path) == "http://running"
 
 
-def test_the_state_of_a_process_that_has_ended_is_ignored(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as ended:
-        pid = ended.pid
-    (tmp_path / STATE_FILE).write_text(json.dumps({"pid": pid, "gateway_url": "http://old"}), encoding="utf-8")
+@pytest.mark.parametrize("wrong", ["127.0.0.1:8080", "localhost", "ftp://host", "http://", "http://host:port"])
+def test_what_is_no_url_of_a_gateway_is_refused(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(ValueError, match="is not the URL of a gateway"):
+        gateway_url(wrong, {}, tmp_path)
+    with pytest.raises(ValueError, match="is not the URL of a gateway"):
+        gateway_url(None, {"WINNOW_URL": wrong}, tmp_path)
+
+
+def test_a_data_directory_is_held_by_one_run_at_a_time(tmp_path: Path) -> None:
+    with hold(tmp_path / "data"):
+        with pytest.raises(SupervisorError, match=f"is used by process {os.getpid()}"), hold(tmp_path / "data"):
+            raise AssertionError
+        assert read_state(tmp_path / "data") is None
+    with hold(tmp_path / "data"):
+        pass
+
+
+def test_what_a_run_that_crashed_has_left_is_ignored_and_does_not_block(tmp_path: Path) -> None:
+    script = (
+        "import os; from pathlib import Path; from winnow.locate import hold, write_state\n"
+        f"with hold(Path({str(tmp_path)!r})):\n"
+        f"    write_state(Path({str(tmp_path)!r}), 'http://old'); os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=False)
+    # Its id may belong to another process by now.
+    state = {"pid": os.getpid(), "gateway_url": "http://old"}
+    (tmp_path / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
     assert read_state(tmp_path) is None
-    (tmp_path / STATE_FILE).write_text("not JSON", encoding="utf-8")
-    assert read_state(tmp_path) is None
+    with hold(tmp_path):
+        assert read_state(tmp_path) is None
+        (tmp_path / STATE_FILE).write_text("not JSON", encoding="utf-8")
+        assert read_state(tmp_path) is None
+
+
+def test_service_tokens_are_handed_on_to_the_callers(tmp_path: Path) -> None:
+    given = {"WINNOW_ROUTER_SERVICE_TOKEN": "a", "WINNOW_RANKER_SERVICE_TOKEN": "b", "WINNOW_ROUTER_RANKER_TOKEN": ""}
+    _, router, gateway = service_specs(Ports(), tmp_path, environment=given)
+    assert gateway.environment["WINNOW_GATEWAY_ROUTER_TOKEN"] == "a"
+    assert router.environment["WINNOW_ROUTER_RANKER_TOKEN"] == "b"
+    _, router, gateway = service_specs(Ports(), tmp_path, environment={**given, "WINNOW_GATEWAY_ROUTER_TOKEN": "own"})
+    assert gateway.environment["WINNOW_GATEWAY_ROUTER_TOKEN"] == "own"
+    _, router, _ = service_specs(Ports(), tmp_path, environment={})
+    assert "WINNOW_ROUTER_RANKER_TOKEN" not in router.environment
+
+
+@pytest.mark.parametrize("name", OF_ONES_OWN)
+def test_the_bundled_seeds_fit_the_embedded_bank_alone(name: str) -> None:
+    assert bundled_fit({"PATH": "/bin", name: ""})
+    assert not bundled_fit({"PATH": "/bin", name: "mine"})
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    earlier = tmp_path / "out.json"
+    earlier.write_text("earlier", encoding="utf-8")
+    require_writable(earlier)
+    assert earlier.read_text(encoding="utf-8") == "earlier"
+    require_writable(tmp_path / "new" / "out.json")
+    assert not (tmp_path / "new" / "out.json").exists()
+    for wrong in (tmp_path, earlier / "out.json", Path("/proc/out.json")):
+        with pytest.raises(SupervisorError, match=r"cannot be used: .*--out"):
+            require_writable(wrong)
 
 
 class Bank:

@@ -1,15 +1,21 @@
 """The supervisor with small real processes: ready, early death, order of the stop, no orphans."""
 
+import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests.unit.cli.conftest import Services
+from winnow.child import readable
+from winnow.running import running
 from winnow.supervisor import Supervisor, SupervisorError, free_ports, port_is_free
 
 
@@ -132,6 +138,36 @@ def test_a_second_interrupt_kills_at_once(services: Services, tmp_path: Path) ->
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous)
     assert wait_gone(pids)
+
+
+def test_a_log_line_is_shown_as_people_read_it() -> None:
+    line = json.dumps({"ts": "t", "level": "ERROR", "msg": "no\nmodel", "exception": "Traceback\n  a"})
+    assert readable(line) == "ERROR no\nmodel\nTraceback\n  a"
+    assert readable('{"level": "INFO", "msg": "started"}') == "INFO started"
+    for other in ("Killed", "[1]", '{"a": 1}', "{"):
+        assert readable(other) == other
+
+
+def test_logs_that_cannot_be_written_are_named(services: Services, tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    with (
+        pytest.raises(SupervisorError, match=r"logs cannot be used: Not a directory\..*--data-dir"),
+        Supervisor([services.spec("router")], log_dir=tmp_path / "logs"),
+    ):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(("environment", "stops"), [({"DIE": "1"}, False), ({}, True)])
+def test_only_services_that_were_ready_finish_their_work(
+    services: Services, tmp_path: Path, environment: dict[str, str], stops: bool
+) -> None:
+    said = io.StringIO()
+    with (
+        suppress(SupervisorError),
+        running([services.spec("router", **environment)], tmp_path, Console(file=said, width=150), timeout_s=20),
+    ):
+        pass
+    assert ("in-flight work is finished" in said.getvalue()) is stops
 
 
 def test_free_ports_are_distinct_and_free() -> None:

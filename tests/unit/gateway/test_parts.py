@@ -1,7 +1,7 @@
 """The gateway's small parts: bookings, readiness, settings."""
 
-import shutil
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
