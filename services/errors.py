@@ -123,7 +123,7 @@ class UndecodableVideo(WinnowError):
 
 
 class VideoRefused(WinnowError):
-    """The video is beyond a limit: dimensions, duration, frame count, or pixels to decode."""
+    """The video is beyond a limit: dimensions, duration, frame count, pixels to decode, or one video stream."""
 
     status, code, title = 422, "video_refused", "Video refused"
 
