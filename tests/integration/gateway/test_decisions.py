@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -244,3 +245,28 @@ async def test_the_api_describes_itself(gateway: Running) -> None:
     assert {"400", "408", "413", "415", "422", "429", "503", "504", "507"} <= decide["responses"].keys()
     assert decide["parameters"][0]["name"] == DEADLINE_HEADER
     assert (await gateway.client.get("/docs")).status_code == 200
+
+
+async def test_an_upload_that_is_still_arriving_at_shutdown_is_refused(gateway: Running) -> None:
+    half, never = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="video"; filename="v"\r\n\r\nhalf'
+        half.set()
+        await never.wait()
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    sending = asyncio.create_task(gateway.client.post("/v1/decisions", content=body(), headers=headers))
+    await half.wait()
+    gateway.app.state.admission.stopped.set()
+    response = await asyncio.wait_for(sending, 5)
+    assert (response.status_code, response.json()["code"]) == (503, "not_ready")
+    assert gateway.spooled() == []
+
+
+async def test_the_database_is_not_asked_about_an_id_that_it_never_gave(start: Start) -> None:
+    store = MemoryStore()
+    running = await start(store=store)
+    store.available = False
+    for strange in ("dec_1", "%00", "x" * 5_000, f"DEC_{0:032x}"):
+        assert (await running.client.get(f"/v1/decisions/{strange}")).status_code == 404

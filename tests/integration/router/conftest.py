@@ -86,6 +86,7 @@ class Running:
     client: RouterClient
     http: httpx.AsyncClient
     settings: Settings
+    app: FastAPI
 
 
 @asynccontextmanager
@@ -97,7 +98,7 @@ async def running(settings: Settings, parts: Parts) -> AsyncIterator[Running]:
             RouterClient("http://router", transport=transport) as client,
             httpx.AsyncClient(transport=transport, base_url="http://router") as http,
         ):
-            yield Running(client, http, settings)
+            yield Running(client, http, settings, app)
 
 
 def make_settings(data_dir: Path, **changes: Any) -> Settings:

@@ -1,6 +1,8 @@
 """A video through the whole router: filtered or escalated, with evidence, and the ranker's answer or why none."""
 
+import asyncio
 import io
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -211,3 +213,22 @@ async def test_openapi_documents_the_uploads(tmp_path: Path, ranker: StandInRank
     assert "router_threshold" in str(form)
     assert "$ref" not in str(form)
     assert {"200", "201", "422"} <= paths["/v1/seeds"]["post"]["responses"].keys()
+
+
+async def test_an_upload_that_is_still_arriving_at_shutdown_is_refused(tmp_path: Path, ranker: StandInRanker) -> None:
+    half, never = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="video"; filename="v"\r\n\r\nhalf'
+        half.set()
+        await never.wait()
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    settings = make_settings(tmp_path)
+    async with running(settings, make_parts(ranker)) as router:
+        sending = asyncio.create_task(router.http.post("/v1/seeds", content=body(), headers=headers))
+        await half.wait()
+        router.app.state.admission.stopped.set()
+        response = await asyncio.wait_for(sending, 5)
+    assert (response.status_code, response.json()["code"]) == (503, "not_ready")
+    assert list(settings.spool_dir.iterdir()) == []

@@ -225,3 +225,8 @@ def test_each_limit_refuses(tmp_path: Path, limits: MediaLimits) -> None:
     path = render(tmp_path / "a.mp4")
     with pytest.raises(VideoRefused):
         decode_frames(path, limits=limits)
+
+
+def test_a_banner_is_scaled_down_to_four_times_the_short_side(tmp_path: Path) -> None:
+    path = render(tmp_path / "a.mp4", lambda i: counting(i, 640, 32), frames=8)
+    assert decode_frames(path, short_side=32).frames[0].shape == (6, 128, 3)
