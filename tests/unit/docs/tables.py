@@ -119,7 +119,7 @@ def expected() -> dict[tuple[str, str], list[str]]:
     tables = {("settings.md", name.capitalize()): settings_rows(cls) for name, cls in SETTINGS.items()}
     headings = {"http": "Metrics of every service"}
     for name, make in METRICS.items():
-        tables[("operations.md", headings.get(name, f"Metrics of the {name}"))] = metrics_rows(make)
+        tables[("operations/metrics.md", headings.get(name, f"Metrics of the {name}"))] = metrics_rows(make)
     return tables
 
 

@@ -1,4 +1,4 @@
-"""docs/api.md names every route, and every field of a decision."""
+"""docs/api/README.md names every route, and every field of a decision."""
 
 import re
 
@@ -40,7 +40,7 @@ FIELDS: dict[str, type[BaseModel]] = {
 
 
 def page() -> str:
-    return (DOCS / "api.md").read_text(encoding="utf-8")
+    return (DOCS / "api/README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("service", ROUTERS)

@@ -1,4 +1,4 @@
-"""docs/api.md lists every error with the status and the retryable flag of its class."""
+"""docs/api/errors.md lists every error with the status and the retryable flag of its class."""
 
 import gateway.app
 import ranker_svc.app
@@ -12,8 +12,8 @@ PACKAGES = {"services", "gateway", "router_svc", "ranker_svc"}
 
 
 def rows() -> list[list[str]]:
-    page = (DOCS / "api.md").read_text(encoding="utf-8")
-    return [cells(row) for row in section_rows(page, "Errors")[2:]]
+    page = (DOCS / "api/errors.md").read_text(encoding="utf-8")
+    return [cells(row) for row in section_rows(page, "Catalogue")[2:]]
 
 
 def test_every_error_has_one_row_with_its_status() -> None:

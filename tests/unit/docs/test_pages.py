@@ -7,12 +7,12 @@ import pytest
 
 from tests.unit.docs.tables import DOCS
 
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted({*DOCS.glob("*.md"), *DOCS.glob("*/*.md")} - {*DOCS.glob("decisions/*")})
 RECORDS = sorted((DOCS / "decisions").glob("*.md"))
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
-@pytest.mark.parametrize("path", [*PAGES, *RECORDS], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*PAGES, *RECORDS], ids=lambda path: path.relative_to(DOCS).as_posix())
 def test_links_lead_somewhere(path: Path) -> None:
     targets = LINK.findall(path.read_text(encoding="utf-8"))
     assert [target for target in targets if not (path.parent / target).exists()] == []
