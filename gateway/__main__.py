@@ -1,14 +1,17 @@
 """`python -m gateway`: serves the public API with the settings of the environment."""
 
 from gateway.app import create_app
+from gateway.cache import CacheUrlError
 from gateway.settings import Settings
+from gateway.store import StoreUrlError
+from services.api_keys import KeysError
 from services.policy import PolicyError
 from services.web.server import run
 
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT; decisions in flight may end within the grace time."""
-    run(create_app, Settings, service="gateway", expected=(PolicyError,))
+    run(create_app, Settings, service="gateway", expected=(PolicyError, KeysError, StoreUrlError, CacheUrlError))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
 """Builds the gateway's app and owns what it opens and closes."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry
 
 from gateway.ask_router import RouterCaller
+from gateway.auth import KeyRing, access_of
+from gateway.cache import CachedResults, ResultCache, create_result_cache
+from gateway.cache.live import live_state
+from gateway.fetch import Downloader, GuardedClient, GuardPolicy, Resolver, SystemResolver
+from gateway.fetch.client import trusted_certificates
 from gateway.intake import Intake
 from gateway.metrics import GatewayMetrics
 from gateway.pipeline import Pipeline
@@ -23,9 +27,9 @@ from gateway.store import DecisionStore, StoreUnavailable
 from services.clients import RouterClient
 from services.deadline import Deadline
 from services.errors import RouterUnavailable
-from services.policy import Policy, load_policy
+from services.policy import load_policy
 from services.telemetry.metrics import HttpMetrics
-from services.web import Admission, create_service_app
+from services.web import Admission, create_service_app, free_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +39,11 @@ with the numbers that led there. Errors are `application/problem+json` (RFC 9457
 
 
 def create_app(
-    settings: Settings, *, router_transport: httpx.AsyncBaseTransport | None = None, store: DecisionStore | None = None
+    settings: Settings,
+    *,
+    router_transport: httpx.AsyncBaseTransport | None = None,
+    store: DecisionStore | None = None,
+    resolver: Resolver | None = None,
 ) -> FastAPI:
     """The gateway's app.
 
@@ -43,11 +51,17 @@ def create_app(
         settings: of this gateway.
         router_transport: carries calls to the router instead of the network.
         store: keeps decisions instead of the database that the settings name.
+        resolver: looks up the hosts of videos instead of the operating system.
 
     Raises:
         services.policy.PolicyError: the policy file cannot be read or has errors.
+        services.api_keys.KeysError: the file of API keys cannot be read or has errors.
+        OSError: the file of certificate authorities cannot be read.
+        StoreUrlError, CacheUrlError: the URL of the database or of Redis cannot be used.
     """
     policy = load_policy(settings.policy_path)
+    ring = None if settings.api_keys_path is None else KeyRing(settings.api_keys_path)
+    downloader = _downloader(settings, resolver or SystemResolver()) if settings.fetch_enabled else None
     registry = CollectorRegistry()
     metrics = GatewayMetrics(registry)
     admission = Admission(
@@ -55,28 +69,41 @@ def create_app(
     )
     spool = Spool(settings.spool_path, max_bytes=settings.spool_max_bytes, min_free_bytes=settings.spool_min_free_bytes)
     metrics.spool_bytes.set_function(lambda: spool.booked_bytes)
-    metrics.in_flight.set_function(lambda: admission.taken)
+    metrics.spool_limit_bytes.set(settings.spool_max_bytes)
+    metrics.spool_free_bytes.set_function(lambda: free_bytes(settings.spool_path))
+    metrics.show_policy(policy)
+
+    kept = store or SqlStore(
+        settings.database, pool_size=settings.database_pool_size, timeout_s=settings.database_timeout_s
+    )
+    entries = create_result_cache(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        removed = await asyncio.to_thread(spool.prepare)
-        if removed:
-            logger.warning("removed videos that a crash left in the spool", extra={"files": removed})
-        kept = store or SqlStore(
-            settings.database, pool_size=settings.database_pool_size, timeout_s=settings.database_timeout_s
-        )
-        router = RouterClient(
-            settings.router_url,
-            token=settings.router_token,
-            transport=router_transport,
-            max_connections=settings.max_concurrent_decisions,
-        )
-        try:
+        async with AsyncExitStack() as stack:
+            if ring is not None:
+                await stack.enter_async_context(ring.watched())
+            removed = await stack.enter_async_context(spool.held())
+            if removed:
+                logger.warning("removed videos that a crash left in the spool", extra={"files": removed})
+            stack.push_async_callback(kept.close)
             await _try_open(kept)
-            async with router:
-                yield State(gateway=_gateway(settings, policy, metrics, admission, spool, kept, router))
-        finally:
-            await kept.close()
+            router = await stack.enter_async_context(
+                RouterClient(
+                    settings.router_url,
+                    token=settings.router_token,
+                    transport=router_transport,
+                    max_connections=settings.max_concurrent_decisions,
+                )
+            )
+            results = _results(settings, entries, router, metrics)
+            if results is not None:
+                stack.push_async_callback(results.close)
+            pipeline = Pipeline(policy, RouterCaller(router, settings.router_attempts), kept, metrics, results)
+            intake = Intake(settings, admission, spool, pipeline, downloader)
+            checks = {"database": kept.check, "router": _router_check(router, settings.readiness_timeout_s)}
+            readiness = Readiness(checks, timeout_s=settings.readiness_timeout_s, ttl_s=settings.readiness_ttl_s)
+            yield State(gateway=Gateway(policy=policy, pipeline=pipeline, intake=intake, readiness=readiness))
 
     app = create_service_app(
         title="Winnow gateway",
@@ -86,28 +113,36 @@ def create_app(
         admission=admission,
         lifespan=lifespan,
         readiness=_missing,
+        access=access_of(ring),
+        scheme=None if ring is None else "apiKey",
     )
     app.include_router(api())
     return app
 
 
-def _gateway(
-    settings: Settings,
-    policy: Policy,
-    metrics: GatewayMetrics,
-    admission: Admission,
-    spool: Spool,
-    store: DecisionStore,
-    router: RouterClient,
-) -> Gateway:
-    pipeline = Pipeline(policy, RouterCaller(router, settings.router_attempts), store, metrics)
-    checks = {"database": store.check, "router": _router_check(router, settings.readiness_timeout_s)}
-    return Gateway(
-        policy=policy,
-        pipeline=pipeline,
-        intake=Intake(settings, admission, spool, pipeline),
-        readiness=Readiness(checks, timeout_s=settings.readiness_timeout_s, ttl_s=settings.readiness_ttl_s),
+def _downloader(settings: Settings, resolver: Resolver) -> Downloader:
+    client = GuardedClient(
+        GuardPolicy(frozenset(settings.fetch_ports), settings.fetch_networks, settings.fetch_hosts),
+        resolver,
+        tls=trusted_certificates(settings.fetch_ca_path),
+        connect_timeout_s=settings.fetch_connect_timeout_s,
+        head_timeout_s=settings.fetch_stall_s,
     )
+    return Downloader(
+        client,
+        max_bytes=settings.max_video_bytes,
+        timeout_s=settings.fetch_timeout_s,
+        stall_s=settings.fetch_stall_s,
+        max_redirects=settings.fetch_max_redirects,
+    )
+
+
+def _results(
+    settings: Settings, entries: ResultCache | None, router: RouterClient, metrics: GatewayMetrics
+) -> CachedResults | None:
+    if entries is None:
+        return None
+    return CachedResults(entries, live_state(router, ttl_s=settings.cache_state_ttl_s), metrics)
 
 
 async def _try_open(store: DecisionStore) -> None:

@@ -1,14 +1,15 @@
-"""One decision from a stored video: ask the router, merge by the policy, record, answer."""
+"""One decision from a stored video: look into the cache or ask the router, merge by the policy, record, answer."""
 
 import logging
 import re
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.ask_router import Routed, RouterCaller
+from gateway.cache import CachedResults, Lookup
 from gateway.merge import Merged, merge
 from gateway.metrics import GatewayMetrics
 from gateway.store import DecisionStore, StoreUnavailable
@@ -17,6 +18,7 @@ from services.deadline import Deadline
 from services.errors import NotFound, NotReady
 from services.policy import Policy
 from services.telemetry import trace
+from services.telemetry.spans import span
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class Pipeline:
     router: RouterCaller
     store: DecisionStore
     metrics: GatewayMetrics
+    cache: CachedResults | None = None
 
     async def decide(
         self, video: StoredVideo, asked: ModerationRequest, part: PolicySlice, deadline: Deadline
@@ -57,17 +60,38 @@ class Pipeline:
             NotReady: the decision could not be recorded, so it is not given; the client may send the video again.
             WinnowError: what the router says about the video; see ask_router.ABOUT_THE_VIDEO.
         """
-        self.metrics.stage_seconds.labels("upload").observe(video.upload_s)
         request = RouteRequest(sha256=video.sha256, context=asked.context, policy=part, mode=asked.mode)
-        routed = await self.router.ask(video.path, request, deadline)
-        self.metrics.stage_seconds.labels("router").observe(routed.seconds)
+        lookup = await self._look_up(request, deadline)
+        routed = await self._route(video, request, lookup, deadline)
         merged = merge(self.policy, part, routed.result, router_missing=routed.missing)
-        decision = decision_of(merged, video, request, routed)
+        if lookup is not None and lookup.result is not None:
+            merged = replace(merged, route="cached")
+        decision = decision_of(merged, video, request, routed, lookup)
         deadline.check()
         await self._record(decision, asked)
         self.metrics.count(decision, degraded_reason=merged.degraded_reason)
         logger.info("decided", extra={"decision_id": decision.id, "verdict": decision.verdict, "route": decision.route})
         return decision
+
+    async def _look_up(self, request: RouteRequest, deadline: Deadline) -> Lookup | None:
+        if self.cache is None:
+            return None
+        with span("cache"):
+            async with deadline.limit():
+                return await self.cache.find(request)
+
+    async def _route(
+        self, video: StoredVideo, request: RouteRequest, lookup: Lookup | None, deadline: Deadline
+    ) -> Routed:
+        if lookup is not None and lookup.result is not None:
+            return Routed(lookup.result, "", 0.0)
+        with span("router"):
+            routed = await self.router.ask(video.path, request, deadline)
+        self.metrics.stage_seconds.labels("router").observe(routed.seconds)
+        if self.cache is not None and lookup is not None and routed.result is not None:
+            async with deadline.limit():
+                await self.cache.keep(lookup, request, routed.result)
+        return routed
 
     async def find(self, decision_id: str) -> Decision:
         """The recorded decision of that id.
@@ -90,7 +114,8 @@ class Pipeline:
     async def _record(self, decision: Decision, asked: ModerationRequest) -> None:
         started = time.perf_counter()
         try:
-            await self.store.add(decision, asked)
+            with span("record"):
+                await self.store.add(decision, asked)
         except StoreUnavailable as error:
             logger.error("the decision was not recorded", extra={"reason": str(error)})
             raise NotReady(
@@ -99,7 +124,9 @@ class Pipeline:
         self.metrics.stage_seconds.labels("record").observe(time.perf_counter() - started)
 
 
-def decision_of(merged: Merged, video: StoredVideo, request: RouteRequest, routed: Routed) -> Decision:
+def decision_of(
+    merged: Merged, video: StoredVideo, request: RouteRequest, routed: Routed, lookup: Lookup | None = None
+) -> Decision:
     """The whole decision, with a new id and the ids of the request being served."""
     result = routed.result
     context = trace.current()
@@ -118,7 +145,7 @@ def decision_of(merged: Merged, video: StoredVideo, request: RouteRequest, route
         models=_models(result),
         rank_missing=None if result is None else result.rank_missing,
         warnings=(*(() if result is None else result.warnings), *(() if rank is None else rank.warnings)),
-        timings=_timings(video, routed),
+        timings=_timings(video, routed, lookup),
         request_id=context.request_id,
         trace_id=context.trace_id,
     )
@@ -140,9 +167,15 @@ def _models(result: RouteResult | None) -> ModelsUsed:
     )
 
 
-def _timings(video: StoredVideo, routed: Routed) -> Timings:
-    """The gateway's own stages, the router's as it names them, and the ranker's with `rank_` before their names."""
-    stages = {"upload": video.upload_s, "router": routed.seconds}
+def _timings(video: StoredVideo, routed: Routed, lookup: Lookup | None) -> Timings:
+    """The gateway's own stages, the router's as it names them, and the ranker's with `rank_` before their names.
+
+    A result of the cache was made at another time: its stages did not run now.
+    """
+    stages = {"upload": video.upload_s} | ({} if lookup is None else {"cache": lookup.seconds})
+    if lookup is not None and lookup.result is not None:
+        return Timings(stages=stages)
+    stages["router"] = routed.seconds
     if routed.result is not None:
         stages = {**routed.result.timings.stages, **stages}
         if routed.result.rank is not None:

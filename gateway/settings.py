@@ -1,22 +1,25 @@
-"""Settings of the gateway, read from WINNOW_GATEWAY_* and DATABASE_URL."""
+"""Settings of the gateway, read from WINNOW_GATEWAY_*, DATABASE_URL and REDIS_URL."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, Self
 
-from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.policy import default_policy_path
-from services.settings import ServiceSettings
+from services.settings import ServiceSettings, is_loopback
 
 MIB = 1024 * 1024
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+HostPattern = Annotated[str, StringConstraints(pattern=r"^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$", max_length=253)]
 
 
 class Settings(ServiceSettings):
     """Everything about a gateway that an operator can choose."""
 
     model_config = SettingsConfigDict(env_prefix="WINNOW_GATEWAY_", populate_by_name=True)
-    public: ClassVar[bool] = True
 
     port: int = Field(default=8080, ge=0, le=65_535, description="TCP port to bind; 0 takes a free one.")
     router_url: str = Field(
@@ -33,6 +36,32 @@ class Settings(ServiceSettings):
     database_timeout_s: float = Field(
         default=5.0, gt=0, allow_inf_nan=False, description="Seconds for one database call."
     )
+    cache_ttl_s: float = Field(
+        default=3600.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds for which a result may be reused for the same video and request; 0: the cache is off.",
+    )
+    cache_state_ttl_s: float = Field(
+        default=1.0,
+        gt=0,
+        le=60,
+        description="Seconds for which the router's state is believed: for so long an outdated result may be reused.",
+    )
+    cache_timeout_s: float = Field(
+        default=0.25, gt=0, le=10, description="Seconds for one call to Redis; afterwards the video is routed."
+    )
+    cache_memory_bytes: int = Field(
+        default=64 * MIB, gt=0, description="Most bytes of the cache where it is kept in memory."
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("WINNOW_GATEWAY_REDIS_URL", "REDIS_URL"),
+        description="Redis that gateways share: `redis://...`, `rediss://...` or `unix://...`; none, or `memory://`: "
+        "this process's memory.",
+    )
+    redis_prefix: str = Field(default="winnow:", max_length=64, description="Begins every key in Redis.")
+    redis_pool_size: int = Field(default=32, ge=1, le=1_000, description="Connections to Redis of one process.")
     policy_path: Path = Field(default_factory=default_policy_path, description="The policy, a YAML file.")
     spool_dir: Path | None = Field(
         default=None, description="Directory of videos in flight, emptied at start; none means one in `data_dir`."
@@ -62,6 +91,54 @@ class Settings(ServiceSettings):
         default=1.0, gt=0, description="Seconds in which a dependency must say it is ready."
     )
     readiness_ttl_s: float = Field(default=1.0, ge=0, description="Seconds for which readiness is remembered.")
+
+    api_keys_path: Path | None = Field(
+        default=None,
+        description="YAML file of API keys, read again when it changes; none: loopback alone, and no key is asked for.",
+    )
+    fetch_enabled: bool = Field(default=True, description="Whether videos are fetched from URLs.")
+    fetch_timeout_s: float = Field(
+        default=120.0, gt=0, allow_inf_nan=False, description="Seconds for a whole fetch; the deadline starts after it."
+    )
+    fetch_connect_timeout_s: float = Field(
+        default=5.0, gt=0, allow_inf_nan=False, description="Seconds for a lookup, and for a connection."
+    )
+    fetch_stall_s: float = Field(
+        default=15.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds for a response's headers, and then for each 64 KiB of it.",
+    )
+    fetch_max_redirects: int = Field(default=5, ge=0, le=20, description="Redirects that are followed.")
+    fetch_ports: Annotated[tuple[Port, ...], NoDecode] = Field(
+        default=(80, 443), min_length=1, description="Ports that are fetched from, separated by commas."
+    )
+    fetch_hosts: Annotated[tuple[HostPattern, ...], NoDecode] = Field(
+        default=(),
+        description="The only hosts that are fetched from, separated by commas: `name`, or `*.name` for all below it; "
+        "none: any.",
+    )
+    fetch_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(), description="Private networks that may be fetched from, CIDR, separated by commas; none: none."
+    )
+    fetch_ca_path: Path | None = Field(
+        default=None, description="PEM file of certificate authorities that are trusted beside the usual ones."
+    )
+
+    @field_validator("fetch_ports", "fetch_hosts", "fetch_networks", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip().lower() for part in value.split(",") if part.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.api_keys_path is None and not is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host} is reachable from other machines: set WINNOW_GATEWAY_API_KEYS_PATH as well"
+            )
+        return self
 
     @property
     def spool_path(self) -> Path:

@@ -9,6 +9,10 @@ class StoreUnavailable(Exception):
     """The store cannot be reached or did not answer in time; the message says which and is safe to log."""
 
 
+class StoreUrlError(ValueError):
+    """The URL of the database cannot be used; the message says why, without the URL, which may hold a password."""
+
+
 class DecisionStore(Protocol):
     """Keeps decisions. Every method raises StoreUnavailable where the store cannot be reached."""
 

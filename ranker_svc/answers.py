@@ -37,9 +37,9 @@ def judge(
     """
     warnings: dict[str, None] = {}
     ranks = []
-    for issue, questions in zip(issues, plan.issues, strict=True):
-        answers = tuple(_answer(question, raw[question.prompt]) for question in questions)
-        score = assemble({answer.question: answer.p_yes for answer in answers}, issue.assembly)
+    for issue, readings in zip(issues, plan.issues, strict=True):
+        # Asked with and without the uploader's text, the higher score counts: a text cannot talk it down.
+        score, answers = max((_read(reading, raw, issue) for reading in readings), key=lambda found: found[0])
         calibrator = calibrators.get(issue.calibrator) if issue.calibrator is not None else None
         warnings.update(dict.fromkeys(_warnings(issue, answers, calibrator, conditions, min_answer_mass)))
         ranks.append(
@@ -53,6 +53,14 @@ def judge(
             )
         )
     return tuple(ranks), tuple(warnings)
+
+
+def _read(
+    reading: Sequence[PlannedQuestion], raw: Sequence[RawAnswer], issue: IssueQuestions
+) -> tuple[float, tuple[Answer, ...]]:
+    """Score and answers of one reading."""
+    answers = tuple(_answer(question, raw[question.prompt]) for question in reading)
+    return assemble({answer.question: answer.p_yes for answer in answers}, issue.assembly), answers
 
 
 def _answer(question: PlannedQuestion, raw: RawAnswer) -> Answer:

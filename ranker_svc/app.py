@@ -40,19 +40,14 @@ def create_app(settings: Settings, *, engine: Callable[[], Engine] | None = None
     """
     registry = CollectorRegistry()
     metrics = RankerMetrics(registry)
-    admission = Admission(
-        settings.max_waiting,
-        service="ranker",
-        retry_after_s=settings.retry_after_s,
-        refused=lambda reason: metrics.rejected.labels(reason).inc(),
-    )
+    admission = Admission(settings.max_waiting, service="ranker", retry_after_s=settings.retry_after_s)
     app = create_service_app(
         title="Winnow ranker",
         description=_DESCRIPTION,
         settings=settings,
         metrics=HttpMetrics(registry, "ranker"),
         admission=admission,
-        lifespan=_lifespan(settings, metrics, admission, engine or (lambda: create_engine(settings))),
+        lifespan=_lifespan(settings, metrics, engine or (lambda: create_engine(settings))),
         readiness=_readiness,
     )
     app.include_router(ranking)
@@ -61,7 +56,7 @@ def create_app(settings: Settings, *, engine: Callable[[], Engine] | None = None
 
 
 def _lifespan(
-    settings: Settings, metrics: RankerMetrics, admission: Admission, make_engine: Callable[[], Engine]
+    settings: Settings, metrics: RankerMetrics, make_engine: Callable[[], Engine]
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -70,7 +65,7 @@ def _lifespan(
         engine = make_engine()
         try:
             await engine.start()
-            metrics.watch(waiting=lambda: engine.waiting, admitted=lambda: admission.taken)
+            metrics.watch(waiting=lambda: engine.waiting, model=engine.identity)
             yield State(ranker=Ranker(settings, engine, calibrators, decoder, metrics))
         finally:
             await engine.close()

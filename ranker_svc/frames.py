@@ -9,6 +9,9 @@ from ranker_svc.engines.protocol import FrameImage
 from services.contracts import FieldProblem, Frame
 from services.errors import InvalidPayload
 
+_MAX_SCANS = 64
+"""Most scans of one picture: encoders write about ten; each costs a pass over all pixels, however few its bytes."""
+
 
 def decode_frames(frames: Sequence[Frame], *, max_frames: int, max_pixels: int) -> list[FrameImage]:
     """Decode JPEG frames to RGB. Blocks: run it off the event loop.
@@ -16,7 +19,8 @@ def decode_frames(frames: Sequence[Frame], *, max_frames: int, max_pixels: int) 
     Args:
         frames: as they came.
         max_frames: most frames.
-        max_pixels: most pixels of one frame, checked before any is decoded.
+        max_pixels: most pixels of one frame, checked before it is decoded. Orientation in EXIF is not obeyed: the
+            router sends frames upright.
 
     Raises:
         InvalidPayload: too many frames, or one that is no JPEG, is broken or too large; the error names the frame.
@@ -28,6 +32,8 @@ def decode_frames(frames: Sequence[Frame], *, max_frames: int, max_pixels: int) 
 
 
 def _decode(jpeg: bytes, index: int, max_pixels: int) -> Image.Image:
+    if jpeg.count(b"\xff\xda") > _MAX_SCANS:
+        raise _refused(index, f"more than {_MAX_SCANS} scans")
     try:
         with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
             if image.width * image.height > max_pixels:

@@ -1,10 +1,16 @@
 """Every metric of the ranker, beside the HTTP metrics that all services share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from services.contracts import IssueRank, ModelIdentity
+from services.telemetry.labels import LabelBudget
+
+# Seconds: a small model on a GPU answers in milliseconds, a CPU takes tens of seconds.
 STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+# Action thresholds of policies lie in the upper half; both ends are finer, since a well calibrated model lives there.
+PROBABILITY_BUCKETS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
 class RankerMetrics:
@@ -13,7 +19,7 @@ class RankerMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._stage_seconds = Histogram(
             "winnow_ranker_stage_duration_seconds",
-            "Wall time of each stage of a request: decode, queue, preprocess, infer.",
+            "Wall time of each stage of a request that was answered.",
             ["stage"],
             buckets=STAGE_BUCKETS_S,
             registry=registry,
@@ -21,6 +27,7 @@ class RankerMetrics:
         self.prompts = Histogram(
             "winnow_ranker_prompts",
             "Distinct prompts of a request.",
+            # The overall question and one more for each issue: 256 issues at most.
             buckets=(1, 2, 3, 5, 9, 17, 33, 65, 129, 257, 513),
             registry=registry,
         )
@@ -30,23 +37,42 @@ class RankerMetrics:
             buckets=(0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0),
             registry=registry,
         )
-        self.rejected = Counter(
-            "winnow_ranker_rejected_total",
-            "Requests refused before any work, by reason.",
-            ["reason"],
+        self._probability = Histogram(
+            "winnow_ranker_probability",
+            "Calibrated probability that an issue is violated, for each issue that was asked about.",
+            ["issue"],
+            buckets=PROBABILITY_BUCKETS,
+            registry=registry,
+        )
+        self._uncalibrated = Counter(
+            "winnow_ranker_uncalibrated_total",
+            "Issues judged without a calibrator: their probability is the bare score.",
+            ["issue"],
             registry=registry,
         )
         self._waiting = Gauge(
             "winnow_ranker_requests_waiting", "Requests that wait for the engine; scale on this.", registry=registry
         )
-        self._admitted = Gauge(
-            "winnow_ranker_requests_admitted", "Requests that were let in and are not answered.", registry=registry
+        self._model = Gauge(
+            "winnow_ranker_model_info",
+            "1; the model that answers.",
+            ["model", "fingerprint", "engine"],
+            registry=registry,
         )
+        self._label = LabelBudget()
 
-    def watch(self, *, waiting: Callable[[], float], admitted: Callable[[], float]) -> None:
-        """Read the two gauges from these functions whenever metrics are collected."""
+    def watch(self, *, waiting: Callable[[], float], model: ModelIdentity) -> None:
+        """Show the model, and read how many wait whenever metrics are collected."""
         self._waiting.set_function(waiting)
-        self._admitted.set_function(admitted)
+        self._model.labels(model.name, model.fingerprint, model.engine).set(1)
+
+    def judged(self, issues: Iterable[IssueRank]) -> None:
+        """Observe the judgement of one request."""
+        for issue in issues:
+            label = self._label(issue.id)
+            self._probability.labels(label).observe(issue.probability)
+            if issue.calibrator is None:
+                self._uncalibrated.labels(label).inc()
 
     def stages(self, seconds: Mapping[str, float]) -> None:
         """Observe the stages of one request, in seconds."""

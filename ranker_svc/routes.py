@@ -19,10 +19,14 @@ from services.errors import (
     UploadTooSlow,
 )
 from services.web import PROBLEM_RESPONSES, admission_of, deadline_of, deadline_parameter, while_wanted
+from services.web.structure import check_structure
+
+MAX_MARKS = 10_000
+"""Commas, colons and brackets of a request's JSON; the largest legal one has about 7,000."""
 
 
 class AdmittedRoute(APIRoute):
-    """A route that takes a place before a byte of the body is read."""
+    """A route that takes a place before a byte of the body is read, and parses no flood of values."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler inside a place."""
@@ -30,6 +34,7 @@ class AdmittedRoute(APIRoute):
 
         async def admitted(request: Request) -> Response:
             with admission_of(request).place():
+                check_structure(await request.body(), MAX_MARKS)
                 return await handle(request)
 
         return admitted
@@ -63,6 +68,6 @@ async def rank(request: Request, body: RankRequest) -> RankResult:
 
 @about.get("/model", summary="Which model answers", responses=PROBLEM_RESPONSES(Unauthorized))
 async def model(request: Request) -> ModelIdentity:
-    """Name, fingerprint and engine of the model."""
+    """Name, fingerprint and engine of the model, and a hash of the ranker's configuration."""
     ranker: Ranker = request.state.ranker
-    return ranker.engine.identity
+    return ranker.identity

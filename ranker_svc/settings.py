@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.settings import ServiceSettings
+from services.settings import InternalSettings
 
 EngineName = Literal["reference", "deterministic"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -17,7 +17,7 @@ def bundled_model() -> str:
     return str(Path(__file__).with_name("models") / "demo")
 
 
-class Settings(ServiceSettings):
+class Settings(InternalSettings):
     """Settings of the ranker."""
 
     model_config = SettingsConfigDict(env_prefix="WINNOW_RANKER_")

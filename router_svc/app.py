@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypedDict
 
 import httpx
@@ -15,18 +16,19 @@ from router_svc.assets import load_background, load_configured_encoder
 from router_svc.bank import SeedBank
 from router_svc.batcher import EmbedBatcher
 from router_svc.decode_pool import DecodePool
-from router_svc.decode_worker import DecodeJob, WorkerLimits, decode_task
+from router_svc.decode_worker import DecodeTask, decode_task
 from router_svc.forward import Forwarder
 from router_svc.metrics import RouterMetrics
 from router_svc.pipeline import Pipeline
 from router_svc.routes import api
+from router_svc.sandbox import WorkerLimits
 from router_svc.settings import Settings
+from router_svc.state import StateReport, configuration_of, remembered_ranker
 from services.clients import RankerClient
 from services.encoder import Encoder
 from services.errors import NotReady
-from services.media.decode import DecodedVideo
 from services.telemetry.metrics import HttpMetrics
-from services.web import Admission, create_service_app, prepare_spool
+from services.web import Admission, create_service_app, free_bytes, hold_spool, used_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ class State(TypedDict):
     """What the lifespan puts on `request.state`."""
 
     pipeline: Pipeline
+    report: StateReport
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Parts:
     encoder: Callable[[], Encoder] | None = None
     bank: Callable[[Encoder], SeedBank] | None = None
     ranker_transport: httpx.AsyncBaseTransport | None = None
-    decode: Callable[[DecodeJob], DecodedVideo] = decode_task
+    decode: DecodeTask = decode_task
 
 
 def create_app(settings: Settings, parts: Parts | None = None) -> FastAPI:
@@ -81,9 +84,10 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            removed = await asyncio.to_thread(prepare_spool, settings.spool_dir)
-            if removed:
-                logger.warning("removed videos that a crash left in the spool", extra={"files": removed})
+            spool = await asyncio.to_thread(hold_spool, settings.spool_dir)
+            stack.callback(spool.release)
+            if spool.removed:
+                logger.warning("removed videos that a crash left in the spool", extra={"files": spool.removed})
             decoders = _decoders(settings, parts, metrics)
             stack.push_async_callback(decoders.close)
             starting = asyncio.create_task(decoders.start())  # it takes seconds, as the encoder does
@@ -105,11 +109,13 @@ def _lifespan(
             stack.push_async_callback(bank.close)
             with suppress(NotReady):  # a server that is late: readiness names it until it is there
                 await bank.open()
-            ranker = None
+            ranker = identity = None
             if settings.ranker_urls:
                 ranker = await stack.enter_async_context(
                     RankerClient(settings.ranker_urls, token=settings.ranker_token, transport=parts.ranker_transport)
                 )
+                identity = remembered_ranker(ranker)
+                stack.push_async_callback(identity.close)
             forwarder = Forwarder(
                 ranker,
                 frames=settings.rank_frames,
@@ -117,9 +123,18 @@ def _lifespan(
                 min_s=settings.forward_min_s,
                 reserve_s=settings.forward_reserve_s,
             )
-            pipeline = Pipeline(settings, encoder, background, decoders, batcher, bank, forwarder, metrics)
+            report = StateReport(encoder.fingerprint, configuration_of(settings, background), bank, identity)
+            pipeline = Pipeline(
+                settings, encoder, background, decoders, batcher, bank, forwarder, metrics, report.configuration
+            )
+            metrics.watch(
+                encoder=encoder.fingerprint,
+                spool_bytes=partial(used_bytes, settings.spool_dir),
+                free_bytes=partial(free_bytes, settings.spool_dir),
+                circuits=ranker.circuits if ranker is not None else dict,
+            )
             logger.info("the router has started", extra={"encoder": encoder.fingerprint})
-            yield State(pipeline=pipeline)
+            yield State(pipeline=pipeline, report=report)
 
     return lifespan
 
@@ -129,7 +144,11 @@ def _decoders(settings: Settings, parts: Parts, metrics: RouterMetrics) -> Decod
         workers=settings.decode_workers,
         waiting=settings.decode_waiting,
         timeout_s=settings.decode_timeout_s,
-        limits=WorkerLimits(memory_bytes=settings.decode_memory_bytes),
+        limits=WorkerLimits(
+            memory_bytes=settings.decode_memory_bytes,
+            nice=settings.decode_nice,
+            confinement=settings.decode_confinement,
+        ),
         metrics=metrics,
         tasks_per_worker=settings.decode_tasks_per_worker,
         retry_after_s=settings.retry_after_s,

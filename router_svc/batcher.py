@@ -5,7 +5,8 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from router_svc.metrics import RouterMetrics
 from services.deadline import Deadline
 from services.encoder import Encoder
 from services.errors import DeadlineExceeded, Internal, NotReady, Overloaded
+from services.telemetry.spans import past_stages
 
 logger = logging.getLogger(__name__)
 
@@ -21,11 +23,13 @@ Frames = Sequence[npt.NDArray[np.uint8]]
 Vectors = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Job:
     frames: Frames
     deadline: Deadline
     future: asyncio.Future[Vectors]
+    arrived_s: float = field(default_factory=perf_counter)
+    taken_s: float = 0.0
 
 
 class EmbedBatcher:
@@ -86,10 +90,22 @@ class EmbedBatcher:
             raise Overloaded("Too many videos wait for the encoder.", retry_after_s=self._retry_after_s)
         job = _Job(frames, deadline, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
-        self._metrics.queue_depth.labels("embed").set(len(self._jobs))
+        self._metrics.queued("embed", depth=len(self._jobs))
         self._arrived.set()
-        async with deadline.limit():
-            return await job.future
+        try:
+            async with deadline.limit():
+                vectors = await job.future
+        finally:
+            self._leave(job)
+        # The pass through the encoder is shared with other requests: each has a span of it.
+        past_stages({"queue": job.taken_s - job.arrived_s, "encode": perf_counter() - job.taken_s})
+        return vectors
+
+    def _leave(self, job: _Job) -> None:
+        """Frees the place of a caller that leaves while it waits."""
+        if job in self._jobs:  # else it was taken; `remove` would put the text of all its pixels into an error
+            self._jobs.remove(job)
+            self._metrics.queued("embed", depth=len(self._jobs))
 
     async def _run(self) -> None:
         while True:
@@ -108,12 +124,14 @@ class EmbedBatcher:
         count = 0
         while self._jobs and (not batch or count + len(self._jobs[0].frames) <= self._max_frames):
             job = self._jobs.popleft()
+            job.taken_s = perf_counter()
+            self._metrics.waited("embed", job.taken_s - job.arrived_s)
             if job.deadline.expired:
                 _fail(job, DeadlineExceeded("The deadline passed while the video waited for the encoder."))
             elif not job.future.done():
                 batch.append(job)
                 count += len(job.frames)
-        self._metrics.queue_depth.labels("embed").set(len(self._jobs))
+        self._metrics.queued("embed", depth=len(self._jobs))
         return batch
 
     async def _embed(self, batch: Sequence[_Job]) -> None:
@@ -124,7 +142,8 @@ class EmbedBatcher:
         except Exception as error:
             if len(batch) > 1:
                 for job in batch:
-                    await self._embed([job])
+                    if not job.future.done():
+                        await self._embed([job])
                 return
             logger.exception("the encoder failed")
             failure = Internal("The encoder failed on this video.")

@@ -1,73 +1,74 @@
 """What runs inside a decoder process. It imports the decoder and nothing else of the service: no torch, no web."""
 
-import resource
-from dataclasses import dataclass
-from pathlib import Path
+import io
+import signal
+import socket
+from collections.abc import Callable
+from typing import BinaryIO
 
-from services.errors import VideoRefused
+from router_svc.decode_wire import DecodeJob, Failure, receive_job, send_reply, warm_wire
+from services.errors import UndecodableVideo, VideoRefused, WinnowError
 from services.media.decode import DecodedVideo, decode_frames
-from services.media.limits import MediaLimits
-from services.media.sampling import SamplingPlan
+from services.media.reader import preload
 
-_OPEN_FILES = 64
+DecodeTask = Callable[[BinaryIO, DecodeJob], DecodedVideo]
+"""Decodes the video in an open file; a module-level function, which the fork server imports by its name."""
 
-
-@dataclass(frozen=True, slots=True)
-class WorkerLimits:
-    """Limits of a decoder process: address space, bytes. CPU time is limited for each video."""
-
-    memory_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeJob:
-    """One video to decode; see services.media.decode.decode_frames."""
-
-    path: Path
-    plan: SamplingPlan
-    short_side: int
-    limits: MediaLimits
-    cpu_s: int
-    start_s: float = 0.0
-    end_s: float | None = None
-
-
-def start_worker(limits: WorkerLimits) -> None:
-    """Initializer of a decoder process: its kernel limits."""
-    _lower(resource.RLIMIT_AS, limits.memory_bytes)
-    _lower(resource.RLIMIT_NOFILE, _OPEN_FILES)
-    _lower(resource.RLIMIT_CORE, 0)
-    # Decoding reads one file and writes none.
-    _lower(resource.RLIMIT_FSIZE, 0)
-
-
-def decode_task(job: DecodeJob) -> DecodedVideo:
-    """Decodes one video within its own CPU time."""
-    limit_cpu(job.cpu_s)
-    try:
-        return decode_frames(
-            job.path,
-            plan=job.plan,
-            short_side=job.short_side,
-            limits=job.limits,
-            start_s=job.start_s,
-            end_s=job.end_s,
-        )
-    except MemoryError as error:
-        raise VideoRefused("Decoding the video needs more memory than is allowed.") from error
-
-
-def limit_cpu(seconds: int) -> None:
-    """Gives the process this much CPU time from now on; the kernel kills it after that."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    _lower(resource.RLIMIT_CPU, int(usage.ru_utime + usage.ru_stime) + 1 + seconds)
+# A GIF of two frames of 2 x 2 pixels.
+_SAMPLE = bytes.fromhex(
+    "47494638396102000200810000000000ffffff00000000000021f904000a0000002c00000000020002000008060001080410100021f904010a"
+    "0001002c000000000200020081ffffff0000000000000000000806000108041010003b"
+)
 
 
 def warm() -> None:
-    """Does nothing: the process has imported all it needs once this has run."""
+    """Imports and builds what the first video would: a confined process opens no file."""
+    preload()
+    warm_wire()
+    try_sample()
 
 
-def _lower(kind: int, value: int) -> None:
-    """Sets a soft limit, never above the hard one; a soft limit can be moved again for the next video."""
-    _, hard = resource.getrlimit(kind)
-    resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+def try_sample() -> None:
+    """Decodes a sample. Raises whatever keeps this process from decoding at all."""
+    if len(decode_frames(io.BytesIO(_SAMPLE)).frames) != 2:
+        raise UndecodableVideo("The sample lost a frame.")
+
+
+def decode_task(file: BinaryIO, job: DecodeJob) -> DecodedVideo:
+    """Decodes one video; errors as services.media.decode.decode_frames."""
+    return decode_frames(
+        file,
+        plan=job.plan,
+        short_side=job.short_side,
+        limits=job.limits,
+        start_s=job.start_s,
+        end_s=job.end_s,
+    )
+
+
+def serve(channel: socket.socket, task: DecodeTask) -> None:
+    """Answers jobs until the router leaves."""
+    while (received := receive_job(channel)) is not None:
+        job, descriptor = received
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no path
+            send_reply(channel, _answer(task, file, job))
+
+
+def _answer(task: DecodeTask, file: BinaryIO, job: DecodeJob) -> DecodedVideo | Failure:
+    signal.setitimer(signal.ITIMER_PROF, job.cpu_s)  # SIGPROF ends the process
+    try:
+        return task(file, job)
+    except MemoryError:
+        return _failure(VideoRefused("Decoding the video needs more memory than is allowed."))
+    except WinnowError as error:
+        return _failure(error)
+    except Exception as error:
+        # PyAV's errors are many, and a hostile file finds the ones that nobody expects.
+        cause = f"{type(error).__name__}: {error}"[:500]
+        return _failure(UndecodableVideo("The decoder failed on this video."), cause)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+
+
+def _failure(error: WinnowError, cause: str | None = None) -> Failure:
+    return Failure(code=error.code, detail=error.detail[:500], cause=cause)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from router_svc.bank import Found, SeedBank, seed_id_of
 from router_svc.batcher import EmbedBatcher
 from router_svc.decode_pool import DecodePool
-from router_svc.decode_worker import DecodeJob
+from router_svc.decode_wire import DecodeJob
 from router_svc.forward import Forwarded, Forwarder, asked_issues
 from router_svc.metrics import RouterMetrics
 from router_svc.settings import Settings
@@ -38,6 +38,7 @@ class Pipeline:
         settings: of the router.
         encoder: its fingerprint and input size; frames go through `batcher`.
         background: scale of the similarities.
+        configuration: what RouterState says of it.
     """
 
     settings: Settings
@@ -48,6 +49,7 @@ class Pipeline:
     bank: SeedBank
     forwarder: Forwarder
     metrics: RouterMetrics
+    configuration: str = ""
 
     async def route(self, upload: StoredUpload, request: RouteRequest, deadline: Deadline) -> RouteResult:
         """Filters one video.
@@ -71,7 +73,7 @@ class Pipeline:
         with self.metrics.stage("search", timings):
             async with deadline.limit():
                 ids = [policy.id for policy in request.policy.issues]
-                found = await self.bank.search(vectors, ids, self.settings.matches_per_frame)
+                found = await self.bank.search(vectors, ids, self.settings.matches_per_frame, deadline)
         risks = {issue: self._risk(found, issue) for issue in ids}
         issues = tuple(
             IssueRisk(
@@ -85,12 +87,13 @@ class Pipeline:
         )
         forwarded = await self._forward(video, request, issues, risks, deadline, timings)
         deadline.check()
-        self._count(issues, forwarded)
+        self.metrics.routed(issues, forwarded.missing)
         return RouteResult(
             media=video.facts,
             frame_times_s=video.times_s,
             encoder=self.encoder.fingerprint,
             bank_revision=found.revision,
+            configuration=self.configuration,
             issues=issues,
             rank=forwarded.result,
             rank_frame_times_s=tuple(video.times_s[index] for index in forwarded.frames),
@@ -110,6 +113,7 @@ class Pipeline:
         deadline.check()
         if request.kind == "text":
             raise InvalidPayload("A seed of kind `text` is a sentence; this route takes videos alone.")
+        await self._check_room(request.issue, deadline)
         count = self.settings.seed_frames
         plan = SamplingPlan(min_frames=count, max_frames=count)
         job = replace(self._job(upload, plan), start_s=request.start_s, end_s=request.end_s)
@@ -136,8 +140,16 @@ class Pipeline:
     async def bank_status(self) -> BankStatus:
         """How large the bank is. Raises NotReady where it does not answer."""
         status = await self.bank.status()
-        self.metrics.show_bank(status.seeds)
+        self.metrics.show_bank(status)
         return status
+
+    async def _check_room(self, issue: str, deadline: Deadline) -> None:
+        """Raises InvalidPayload for one issue too many: each has collections of its own."""
+        async with deadline.limit():
+            seeds = (await self.bank.status()).seeds
+        most = self.settings.bank_max_issues
+        if issue not in seeds and len(seeds) >= most:
+            raise InvalidPayload(f"The bank has seeds of {len(seeds)} issues; the limit is {most}.")
 
     def _job(self, upload: StoredUpload, plan: SamplingPlan) -> DecodeJob:
         return DecodeJob(
@@ -183,14 +195,6 @@ class Pipeline:
                 request.context,
                 deadline,
             )
-
-    def _count(self, issues: Sequence[IssueRisk], forwarded: Forwarded) -> None:
-        escalated = [issue.id for issue in issues if issue.escalated]
-        self.metrics.videos.labels("true" if escalated else "false").inc()
-        for issue in escalated:
-            self.metrics.escalations.labels(issue).inc()
-        if escalated and forwarded.missing is not None:
-            self.metrics.rank_missing.labels(forwarded.missing).inc()
 
 
 def _at(risks: dict[str, Risk], escalated: Sequence[str], rank: int) -> list[Match]:

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request, Response
 
 from router_svc.pipeline import Pipeline
-from services.contracts import BankStatus, RouteRequest, RouteResult, Seed, SeedRequest
+from router_svc.state import StateReport
+from services.contracts import BankStatus, RouteRequest, RouteResult, RouterState, Seed, SeedRequest
 from services.errors import (
     DeadlineExceeded,
     DigestMismatch,
@@ -100,6 +101,21 @@ async def bank(request: Request) -> BankStatus:
     pipeline: Pipeline = request.state.pipeline
     async with deadline_of(request, pipeline.settings).limit():
         return await pipeline.bank_status()
+
+
+@api.get(
+    "/state",
+    summary="What shapes results now",
+    tags=["route"],
+    responses=PROBLEM_RESPONSES(MalformedRequest, Unauthorized, NotReady, DeadlineExceeded),
+    openapi_extra={"parameters": [deadline_parameter()]},
+)
+async def state(request: Request) -> RouterState:
+    """While none of it changes, the same video and request get the same answer; the gateway's cache rests on it."""
+    report: StateReport = request.state.report
+    pipeline: Pipeline = request.state.pipeline
+    async with deadline_of(request, pipeline.settings).limit():
+        return await report.state()
 
 
 @asynccontextmanager

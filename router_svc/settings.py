@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from router_svc.sandbox import Confinement
 from services.media import MediaLimits, SamplingPlan
-from services.settings import ServiceSettings
+from services.settings import InternalSettings
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -18,7 +19,7 @@ def bundled_model() -> str:
     return str(resources.files("router_svc") / "models" / "demo")
 
 
-class Settings(ServiceSettings):
+class Settings(InternalSettings):
     """Settings of the router."""
 
     model_config = SettingsConfigDict(env_prefix="WINNOW_ROUTER_", populate_by_name=True)
@@ -28,7 +29,11 @@ class Settings(ServiceSettings):
     retry_after_s: float = Field(default=1.0, gt=0, description="Seconds that a refused caller is told to wait.")
     upload_timeout_s: float = Field(default=60.0, gt=0, description="Seconds for an upload to arrive.")
     max_video_bytes: int = Field(default=512 * 1024**2, gt=0, description="Largest video, bytes.")
-    max_json_bytes: int = Field(default=4 * 1024**2, gt=0, description="Largest JSON part, bytes.")
+    max_json_bytes: int = Field(
+        default=4 * 1024**2,
+        gt=0,
+        description="Largest JSON part, bytes; the largest policy slice in text of four bytes a character fits.",
+    )
 
     encoder_model: str = Field(
         default_factory=bundled_model,
@@ -46,8 +51,18 @@ class Settings(ServiceSettings):
     decode_timeout_s: float = Field(
         default=20.0, gt=0, description="Seconds for one video, after which its decoder is killed."
     )
-    decode_cpu_s: int = Field(default=30, ge=1, description="CPU seconds for one video.")
-    decode_memory_bytes: int = Field(default=2 * 1024**3, ge=256 * 1024**2, description="Address space of a decoder.")
+    decode_cpu_s: float = Field(
+        default=15.0, gt=0, description="CPU seconds for one video, after which its decoder is killed."
+    )
+    decode_nice: int = Field(default=5, ge=0, le=19, description="Added to the niceness of decoders.")
+    decode_confinement: Confinement = Field(
+        default="preferred",
+        description="Filter of the decoders' system calls. `required`: without it the router does not start. "
+        "`preferred`: it starts and warns. `off`: none.",
+    )
+    decode_memory_bytes: int = Field(
+        default=1536 * 1024**2, ge=512 * 1024**2, description="Address space of a decoder."
+    )
     decode_tasks_per_worker: int = Field(default=500, ge=0, description="Videos until a decoder is replaced; 0: never.")
     max_duration_s: float = Field(default=4 * 3600.0, gt=0, description="Longest video, seconds.")
     max_pixels: int = Field(default=7680 * 4320, gt=0, description="Most pixels of a frame.")
@@ -72,6 +87,9 @@ class Settings(ServiceSettings):
     qdrant_path: Path | None = Field(default=None, description="Directory of local mode; if unset, in `data_dir`.")
     qdrant_timeout_s: int = Field(default=5, ge=1, description="Seconds for one call to a Qdrant server.")
     qdrant_threads: int = Field(default=8, ge=1, description="Calls at a time to a Qdrant server; local mode has one.")
+    bank_max_issues: int = Field(
+        default=512, ge=1, description="Most issues that the bank holds seeds of; each has collections of its own."
+    )
     matches_per_frame: int = Field(default=8, ge=1, le=100, description="Vectors fetched for each frame and issue.")
     matches_returned: int = Field(default=5, ge=1, le=50, description="Seeds named as evidence for each issue.")
 

@@ -12,6 +12,9 @@ from services.errors import DeadlineExceeded, MalformedRequest
 DEADLINE_HEADER = "Winnow-Deadline-Ms"
 """Request header: milliseconds that remain for the answer, a whole number, at least 0."""
 
+MAX_DEADLINE_MS = 10**18 - 1
+"""Largest number in the header: 30 million years; longer ones are noise."""
+
 Clock = Callable[[], float]
 
 
@@ -47,8 +50,7 @@ class Deadline:
         if value is None:
             return cls.after(min(default_s, max_s), clock)
         digits = value.strip()
-        # Eighteen digits of milliseconds are 30 million years; longer numbers are noise.
-        if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= len(str(MAX_DEADLINE_MS))):
             raise MalformedRequest(f"The header {DEADLINE_HEADER} must be a whole number of milliseconds, at least 0.")
         return cls.after(min(int(digits) / 1000.0, max_s), clock)
 

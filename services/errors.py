@@ -1,8 +1,9 @@
 """Every error that a service answers: status, code and whether a retry may help stand on the class.
 
 WinnowError
-  MalformedRequest 400, Unauthorized 401, NotFound 404, UploadTooSlow 408, TooLarge 413
+  MalformedRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, UploadTooSlow 408, TooLarge 413
   UnsupportedMedia 415, NoVideoStream 415
+  UrlRefused 422, FetchFailed, FetchTimeout, SourceRefused 424
   InvalidPayload, UnknownIssue, EmptyVideo, TruncatedVideo, UndecodableVideo, VideoRefused, DigestMismatch 422
   Overloaded 429, Internal 500, NotReady, RouterUnavailable, RankerUnavailable 503, DeadlineExceeded 504
   StorageFull 507
@@ -60,6 +61,12 @@ class Unauthorized(WinnowError):
 
     status, code, title = 401, "unauthorized", "Unauthorized"
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(WinnowError):
+    """The caller is known, or is a web page of another site, and may not do this."""
+
+    status, code, title = 403, "forbidden", "Forbidden"
 
 
 class NotFound(WinnowError):
@@ -132,6 +139,30 @@ class DigestMismatch(WinnowError):
     """The bytes that arrived do not have the SHA-256 that was announced."""
 
     status, code, title, retryable = 422, "digest_mismatch", "Digest mismatch", True
+
+
+class UrlRefused(WinnowError):
+    """The gateway does not fetch from this URL, or from one that it redirects to."""
+
+    status, code, title = 422, "url_refused", "URL refused"
+
+
+class FetchFailed(WinnowError):
+    """The server of the URL could not be reached, broke off or is in trouble; it may recover."""
+
+    status, code, title, retryable = 424, "fetch_failed", "Fetch failed", True
+
+
+class FetchTimeout(WinnowError):
+    """The server of the URL was too slow."""
+
+    status, code, title, retryable = 424, "fetch_timeout", "Fetch timed out", True
+
+
+class SourceRefused(WinnowError):
+    """The server of the URL does not give the video, or answers what cannot be used; a retry gets the same."""
+
+    status, code, title = 424, "source_refused", "Source refused"
 
 
 class Overloaded(WinnowError):

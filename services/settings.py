@@ -2,7 +2,7 @@
 
 import ipaddress
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,19 +23,14 @@ def is_loopback(host: str) -> bool:
 class ServiceSettings(BaseSettings):
     """Base of the services' settings: frozen, read once from the environment in `main`.
 
-    A subclass sets `model_config = SettingsConfigDict(env_prefix="WINNOW_<ROLE>_")` and a default for `port`. One that
-    serves the public sets `public = True`; any other refuses to bind beyond loopback without a token.
+    A subclass sets `model_config = SettingsConfigDict(env_prefix="WINNOW_<ROLE>_")` and a default for `port`.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
-    public: ClassVar[bool] = False
 
     host: str = Field(default="127.0.0.1", description="Address to bind.")
     port: int = Field(ge=0, le=65_535, description="TCP port to bind; 0 takes a free one.")
     log_level: LogLevel = Field(default="info", description="Least severe level that is logged.")
-    service_token: SecretStr | None = Field(
-        default=None, description="Token that callers of this service's /v1 routes must present; none means no check."
-    )
     default_deadline_s: float = Field(
         default=30.0, gt=0, allow_inf_nan=False, description="Seconds for an answer where the caller names no deadline."
     )
@@ -56,10 +51,18 @@ class ServiceSettings(BaseSettings):
     )
     data_dir: Path = Field(default=Path("winnow-data"), description="Directory of everything the service keeps.")
 
+
+class InternalSettings(ServiceSettings):
+    """Settings of a service that other services call: beyond loopback it asks them for a token."""
+
+    service_token: SecretStr | None = Field(
+        default=None, description="Token that callers of this service's /v1 routes must present; none means no check."
+    )
+
     @model_validator(mode="after")
     def _guarded(self) -> Self:
         if self.service_token is not None and not self.service_token.get_secret_value():
             raise ValueError("service_token must not be empty")
-        if not self.public and self.service_token is None and not is_loopback(self.host):
+        if self.service_token is None and not is_loopback(self.host):
             raise ValueError(f"host {self.host} is reachable from other machines: set service_token as well")
         return self

@@ -1,6 +1,7 @@
 """What all tests share: markers from folders, the event loop, one thread for numeric libraries."""
 
 import os
+import signal
 from pathlib import Path
 
 # Two test processes with a thread for every core each slow each other down; it has to be set before torch is imported.
@@ -9,7 +10,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 TESTS = Path(__file__).parent
-KINDS = frozenset({"unit", "integration", "e2e", "browser", "bench"})
+KINDS = frozenset({"unit", "integration", "e2e", "browser", "bench", "packaging"})
+
+
+def pytest_configure() -> None:
+    # A job that a shell runs in the background ignores SIGINT, and so would the programs that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,6 +33,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
+    # It speaks to the tests themselves; see tests/servers.py.
+    for name in set(os.environ) - {"WINNOW_TEST_SERVERS"}:
         if name.startswith("WINNOW_") or name in {"DATABASE_URL", "QDRANT_URL", "REDIS_URL"}:
             monkeypatch.delenv(name)

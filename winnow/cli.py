@@ -14,10 +14,12 @@ from services.contracts import Context, ModerationRequest
 from services.errors import WinnowError
 from winnow.demo import run_demo
 from winnow.display import decision_table, stderr_console, stdout_console
+from winnow.key_commands import app as key_commands
 from winnow.locate import default_data_dir, gateway_url
 from winnow.measure import run_measure
-from winnow.moderate import Outcome, moderate
+from winnow.moderate import Outcome, moderate, short_name
 from winnow.report import printable, row
+from winnow.seed_commands import app as seed_commands
 from winnow.seeds import BUNDLED
 from winnow.stack import Ports
 from winnow.supervisor import SupervisorError
@@ -34,6 +36,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(seed_commands, name="seeds")
+app.add_typer(key_commands, name="keys")
 
 DataDir = Annotated[Path | None, typer.Option(help="Data directory; default: the user's data directory.")]
 Timeout = Annotated[
@@ -96,7 +101,7 @@ def up(
 
 @app.command("moderate")
 def moderate_files(
-    files: Annotated[list[Path], typer.Argument(help="Video files.", show_default=False)],
+    videos: Annotated[list[str], typer.Argument(help="Video files, or http(s) URLs of videos.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print every decision as one line of JSON.")] = False,
     issue: Annotated[list[str] | None, typer.Option(help="Judge this issue alone; may be given several times.")] = None,
     title: Annotated[str, typer.Option(help="Title of the videos.")] = "",
@@ -104,9 +109,12 @@ def moderate_files(
         str | None, typer.Option(help="The gateway; default: WINNOW_URL, else what `winnow up` runs.")
     ] = None,
     data_dir: DataDir = None,
-    timeout: Annotated[float, typer.Option(min=0.001, max=MAX_TIMEOUT_S, help="Seconds for one file.")] = 120.0,
+    timeout: Annotated[float, typer.Option(min=0.001, max=MAX_TIMEOUT_S, help="Seconds for one video.")] = 120.0,
 ) -> None:
-    """Ask a running gateway about video files. Exit code 0: all decided; 1: any was not."""
+    """Ask a running gateway about videos. Exit code 0: all decided; 1: any was not.
+
+    The gateway's API key, where it asks for one, is read from WINNOW_API_KEY.
+    """
     errors = stderr_console()
     try:
         request = ModerationRequest(context=Context(title=title), issues=tuple(issue) if issue else None)
@@ -119,17 +127,17 @@ def moderate_files(
     except ValueError as error:
         errors.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error
-    given = os.environ.get("WINNOW_TOKEN")
-    token = SecretStr(given) if given else None
+    given = os.environ.get("WINNOW_API_KEY")
+    api_key = SecretStr(given) if given else None
 
     outcomes: list[Outcome] = []
 
     async def ask() -> None:
-        async for each in moderate(files, request, url=where, token=token, timeout_s=timeout):
+        async for each in moderate(videos, request, url=where, api_key=api_key, timeout_s=timeout):
             if each.decision is not None and as_json:
                 typer.echo(each.decision.model_dump_json())
             if each.error is not None:
-                errors.print(f"{printable(str(each.path))}: {each.error}", style="red", markup=False)
+                errors.print(f"{printable(each.source)}: {each.error}", style="red", markup=False)
             outcomes.append(each)
 
     try:
@@ -137,7 +145,9 @@ def moderate_files(
     except KeyboardInterrupt as error:
         raise typer.Exit(INTERRUPTED) from error
     finally:
-        rows = [row(each.path.name, each.decision, each.seconds) for each in outcomes if each.decision is not None]
+        rows = [
+            row(short_name(each.source), each.decision, each.seconds) for each in outcomes if each.decision is not None
+        ]
         if rows and not as_json:
             stdout_console().print(decision_table(rows, with_truth=False, width=stdout_console().width))
     if any(each.error is not None for each in outcomes):

@@ -118,16 +118,21 @@ def gateway_url(given: str | None, environment: Mapping[str, str], data_dir: Pat
     """
     named = given if given is not None else environment.get("WINNOW_URL")
     if named:
-        return _checked(named)
+        return server_url(named, "gateway", url(Ports().gateway))
     state = read_state(data_dir)
     return state.gateway_url if state is not None else url(Ports().gateway)
 
 
-def _checked(named: str) -> str:
+def server_url(named: str, service: str, example: str) -> str:
+    """`named`, which must be the URL of an HTTP server.
+
+    Raises:
+        ValueError: it is not; the message names the service and the example.
+    """
     try:
         parsed = httpx.URL(named)
     except httpx.InvalidURL:
         parsed = httpx.URL()
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise ValueError(f"{named!r} is not the URL of a gateway: name one such as {url(Ports().gateway)}.")
+        raise ValueError(f"{named!r} is not the URL of a {service}: name one such as {example}.")
     return named

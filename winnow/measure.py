@@ -51,7 +51,9 @@ def run_measure(
     if not calibrate:
         require_writable(out)
     ports = Ports(*free_ports(3))
-    specs = service_specs(ports, data_dir, environment=without_settings(os.environ))
+    # Every video is to be judged anew, also one that the sample holds twice.
+    environment = {**without_settings(os.environ), "WINNOW_GATEWAY_CACHE_TTL_S": "0"}
+    specs = service_specs(ports, data_dir, environment=environment)
     with hold(data_dir), running(specs, data_dir, console, timeout_s=timeout_s) as supervisor:
         fill_bank(supervisor, url(ports.router), BUNDLED / "seeds", data_dir, console)
         if calibrate:

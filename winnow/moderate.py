@@ -1,11 +1,11 @@
-"""`winnow moderate`: asks a running gateway about files."""
+"""`winnow moderate`: asks a running gateway about files and URLs."""
 
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from services.clients import GatewayClient
 from services.contracts import Decision, ModerationRequest
@@ -14,7 +14,12 @@ from services.errors import WinnowError
 
 ADVICE = {
     "not_ready": "Start the services with `winnow up`, or name a running gateway with --url.",
-    "unauthorized": "Put the gateway's token into WINNOW_TOKEN.",
+    "unauthorized": "Put an API key of the gateway into WINNOW_API_KEY.",
+    "forbidden": "Use a key that has the scope, or ask from the gateway's own machine.",
+    "url_refused": "Name a public http or https URL that leads to the video itself.",
+    "source_refused": "Check that the URL leads to the video itself, without a login.",
+    "fetch_failed": "Try again when the server of the URL is well.",
+    "fetch_timeout": "Try again, or download the video and send the file.",
     "not_found": "This address is not a Winnow gateway; check --url.",
     "unknown_issue": "`GET /v1/policy` of the gateway lists the issues; without --issue all are judged.",
     "not_a_video": "Send a video file, e.g. MP4 or WebM.",
@@ -32,37 +37,56 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one file: a decision, or an error; and the seconds it took."""
+    """What came of one file or URL: a decision, or an error; and the seconds it took."""
 
-    path: Path
+    source: str
     decision: Decision | None
     error: str | None
     seconds: float
 
 
 async def moderate(
-    paths: Sequence[Path], request: ModerationRequest, *, url: str, token: SecretStr | None, timeout_s: float
+    sources: Sequence[str], request: ModerationRequest, *, url: str, api_key: SecretStr | None, timeout_s: float
 ) -> AsyncIterator[Outcome]:
-    """Ask about each file in turn.
+    """Ask about each video in turn.
 
     Args:
-        paths: video files.
+        sources: files, and URLs, which the gateway fetches.
         request: what is asked about each of them.
         url: of the gateway.
-        token: of the gateway, where it asks for one.
-        timeout_s: seconds for each file, upload included.
+        api_key: for the gateway, where it asks for one.
+        timeout_s: seconds for each video, upload or fetch included.
     """
-    async with GatewayClient(url, token=token) as client:
-        for path in paths:
+    async with GatewayClient(url, api_key=api_key) as client:
+        for source in sources:
             started = time.perf_counter()
             decision, error = None, None
             try:
-                decision = await client.moderate(path, request, Deadline.after(timeout_s))
+                deadline = Deadline.after(timeout_s)
+                if is_url(source):
+                    named = ModerationRequest.model_validate({**request.model_dump(), "url": source})
+                    decision = await client.moderate_url(named, deadline)
+                else:
+                    decision = await client.moderate(Path(source), request, deadline)
+            except ValidationError as problem:
+                error = f"The URL cannot be used: {problem.errors()[0]['msg']}."
             except WinnowError as problem:
                 error = explain(problem)
             except OSError as problem:
                 error = f"The file cannot be read: {problem.strerror or problem}."
-            yield Outcome(path, decision, error, time.perf_counter() - started)
+            yield Outcome(source, decision, error, time.perf_counter() - started)
+
+
+def is_url(source: str) -> bool:
+    """Whether an argument is the URL of a video rather than a file."""
+    return source.lower().startswith(("http://", "https://"))
+
+
+def short_name(source: str) -> str:
+    """What a table calls a video: the last part of its path, without the query of a URL."""
+    if is_url(source):
+        source = source.partition("#")[0].partition("?")[0].rstrip("/")
+    return Path(source).name
 
 
 def explain(error: WinnowError) -> str:

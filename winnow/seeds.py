@@ -1,7 +1,7 @@
-"""Loads seeds into a router whose bank is empty, and says whether the bundled ones are the ones for it."""
+"""Loads seeds into a router's bank, and says whether the bundled ones are the ones for it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field, TypeAdapter
@@ -39,15 +39,18 @@ class SeedRow(RequestModel):
 
 
 def read_manifest(directory: Path) -> list[SeedRow]:
-    """The rows of `manifest.jsonl` in the directory.
+    """The rows of `manifest.jsonl` in the directory, at least one.
 
     Raises:
-        OSError: there is none.
-        pydantic.ValidationError: a row is wrong.
+        OSError: there is no such file.
+        ValueError: a row is wrong (pydantic.ValidationError), or there is none.
     """
     lines = (directory / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     adapter = TypeAdapter(SeedRow)
-    return [adapter.validate_json(line) for line in lines if line.strip()]
+    rows = [adapter.validate_json(line) for line in lines if line.strip()]
+    if not rows:
+        raise ValueError("manifest.jsonl names no seed")
+    return rows
 
 
 def bundled_fit(environment: Mapping[str, str]) -> bool:
@@ -81,9 +84,27 @@ async def load_seeds(
     if not await is_empty(router) and not await asyncio.to_thread(unfinished.exists):
         return 0
     rows = await asyncio.to_thread(read_manifest, directory)
-    if not rows:
-        raise ValueError("manifest.jsonl names no seed")
     await asyncio.to_thread(unfinished.touch)
+    await add_seeds(router, directory, rows, advance=advance)
+    await asyncio.to_thread(unfinished.unlink, missing_ok=True)
+    return len(rows)
+
+
+async def add_seeds(
+    router: RouterClient, directory: Path, rows: Sequence[SeedRow], *, advance: Callable[[int, int], None]
+) -> None:
+    """Add seeds to the bank, whatever it holds; one that it has already stays one seed.
+
+    Args:
+        router: whose bank it is.
+        directory: what the rows' paths are relative to.
+        rows: the seeds.
+        advance: told how many are done, and of how many.
+
+    Raises:
+        services.errors.WinnowError: the router refused a seed or could not be asked; the others are not waited for.
+        OSError: a video cannot be read.
+    """
     places = asyncio.Semaphore(AT_ONCE)
     done = 0
 
@@ -101,5 +122,3 @@ async def load_seeds(
     except ExceptionGroup as errors:
         # One failure ends the load; the others are its consequence.
         raise errors.exceptions[0] from errors
-    await asyncio.to_thread(unfinished.unlink, missing_ok=True)
-    return done

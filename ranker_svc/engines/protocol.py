@@ -40,7 +40,7 @@ class RawAnswer:
 
 @dataclass(frozen=True)
 class EngineResult:
-    """One answer for each prompt, in order, and the seconds of each stage (`queue`, `preprocess`, `infer`)."""
+    """One answer for each prompt, and the seconds of its stages (`queue`, `preprocess`, `infer`), both in order."""
 
     answers: tuple[RawAnswer, ...]
     stages: Mapping[str, float] = field(default_factory=dict)

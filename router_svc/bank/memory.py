@@ -6,6 +6,7 @@ import numpy as np
 
 from router_svc.bank.protocol import Found, IssueMatches, Vectors, status_of
 from services.contracts import BankStatus, Seed
+from services.deadline import Deadline
 from services.scoring import Match
 
 
@@ -30,7 +31,9 @@ class MemoryBank:
         self._seeds[seed.id], self._vectors[seed.id] = seed, vectors
         return seed, True
 
-    async def search(self, vectors: Vectors, issues: Sequence[str], limit: int) -> Found:
+    async def search(
+        self, vectors: Vectors, issues: Sequence[str], limit: int, deadline: Deadline | None = None
+    ) -> Found:
         """See SeedBank."""
         found = {
             issue: IssueMatches(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.contracts import BankStatus, Seed, SeedKind
+from services.deadline import Deadline
 from services.scoring import Match
 
 Vectors = npt.NDArray[np.float32]
@@ -51,8 +52,15 @@ class SeedBank(Protocol):
             The seed, and True where it is new; an existing one is answered as it was recorded.
         """
 
-    async def search(self, vectors: Vectors, issues: Sequence[str], limit: int) -> Found:
-        """Of each issue: the `limit` most similar vectors of either sort for each of the [n, dim] frame vectors."""
+    async def search(
+        self, vectors: Vectors, issues: Sequence[str], limit: int, deadline: Deadline | None = None
+    ) -> Found:
+        """Of each issue: the `limit` most similar vectors of either sort for each of the [n, dim] frame vectors.
+
+        Raises:
+            NotReady: the bank does not answer.
+            DeadlineExceeded: the deadline passed between two calls to its server.
+        """
 
     async def status(self) -> BankStatus:
         """Seeds by issue, vectors, and the revision, which changes whenever the searchable seeds change."""

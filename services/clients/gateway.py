@@ -20,7 +20,7 @@ class GatewayClient:
 
     Args:
         url: of the gateway, e.g. `http://127.0.0.1:8080`.
-        token: where the gateway asks for one.
+        api_key: where the gateway asks for one.
         transport: what carries the requests instead of the network.
 
     Every call raises DeadlineExceeded when its deadline passes, NotReady where the gateway cannot be asked, and
@@ -28,9 +28,9 @@ class GatewayClient:
     """
 
     def __init__(
-        self, url: str, *, token: SecretStr | None = None, transport: httpx.AsyncBaseTransport | None = None
+        self, url: str, *, api_key: SecretStr | None = None, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self._client = http.make_client(url, token=token, transport=transport)
+        self._client = http.make_client(url, token=api_key, transport=transport)
 
     async def moderate(self, path: Path, request: ModerationRequest, deadline: Deadline) -> Decision:
         """Upload a video and wait for its decision.
@@ -42,6 +42,17 @@ class GatewayClient:
         try:
             response = await http.call(
                 self._client, "POST", "/v1/decisions", deadline=deadline, content=body, headers=body.headers
+            )
+            return http.result(response, Decision)
+        except http.CallFailed as error:
+            raise NotReady(f"The gateway cannot be asked: {error}.") from error
+
+    async def moderate_url(self, request: ModerationRequest, deadline: Deadline) -> Decision:
+        """Have the gateway fetch the video at `request.url`, and wait for its decision."""
+        body = http.compact(request)
+        try:
+            response = await http.call(
+                self._client, "POST", "/v1/decisions", deadline=deadline, content=body, headers=http.json_headers()
             )
             return http.result(response, Decision)
         except http.CallFailed as error:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from services.contracts import Health, Problem
 from services.deadline import DEADLINE_HEADER, Deadline
 from services.errors import (
+    Forbidden,
     Internal,
     MalformedRequest,
     NotFound,
@@ -20,18 +21,21 @@ from services.errors import (
     WinnowError,
     from_problem,
 )
-from services.telemetry import trace
+from services.telemetry import spans, trace
 
 CONNECT_TIMEOUT_S = 2.0
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""Most bytes of an answer; one for 256 issues with five matches each has less than 1 MiB."""
 M = TypeVar("M", bound=BaseModel)
 
+_CODINGS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _MAX_DIGITS = 6
 """Of a Retry-After in seconds; dates and anything longer are not believed."""
 
 _BY_STATUS: dict[int, type[WinnowError]] = {
     400: MalformedRequest,
     401: Unauthorized,
-    403: Unauthorized,
+    403: Forbidden,
     404: NotFound,
     413: TooLarge,
     429: Overloaded,
@@ -60,7 +64,8 @@ def make_client(
         transport: what carries the requests instead of the network, e.g. `httpx.ASGITransport(app)` in tests.
         max_connections: most connections at a time; further calls wait for one as long as their deadline allows.
     """
-    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token is not None else {}
+    # As bytes: httpx refuses text that is not ASCII.
+    headers = {b"Authorization": f"Bearer {token.get_secret_value()}".encode()} if token is not None else {}
     limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
     return httpx.AsyncClient(
         base_url=base_url,
@@ -85,14 +90,35 @@ async def call(
 
     Raises:
         DeadlineExceeded: the deadline passed first; the request is abandoned.
-        CallFailed: there is no response.
+        CallFailed: there is no response, or one of more than MAX_ANSWER_BYTES.
     """
-    async with deadline.limit():
-        sent = {**trace.outgoing_headers(), DEADLINE_HEADER: deadline.header(), **(headers or {})}
-        try:
-            return await client.request(method, path, content=content, headers=sent)
-        except httpx.HTTPError as error:
-            raise CallFailed(f"{type(error).__name__} on {method} {path}") from error
+    with spans.span(f"{method} {path}", kind="client", attributes=_about(client, method)) as span:
+        async with deadline.limit():
+            sent = {**trace.outgoing_headers(), DEADLINE_HEADER: deadline.header(), **(headers or {})}
+            try:
+                response = await _bounded(client, client.build_request(method, path, content=content, headers=sent))
+            except httpx.HTTPError as error:
+                raise CallFailed(f"{type(error).__name__} on {method} {path}") from error
+        span.set({"http.response.status_code": response.status_code})
+        if response.is_error:
+            span.fail(str(response.status_code))
+        return response
+
+
+async def _bounded(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    """The whole response to a request; the connection is dropped where it is too long."""
+    response = await client.send(request, stream=True)
+    try:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                raise CallFailed(f"an answer of more than {MAX_ANSWER_BYTES} bytes on {request.method}")
+    finally:
+        await response.aclose()
+    # The body is decoded already.
+    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _CODINGS]
+    return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=request)
 
 
 def result(response: httpx.Response, model: type[M]) -> M:
@@ -154,3 +180,9 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return ""
+
+
+def _about(client: httpx.AsyncClient, method: str) -> spans.Attributes:
+    url = client.base_url
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return {"http.request.method": method, "server.address": url.host, "server.port": port}

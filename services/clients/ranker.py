@@ -1,5 +1,6 @@
 """Client of the ranker's pool: least-loaded replica, retry on another one, circuit breakers."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -9,8 +10,8 @@ import httpx
 from pydantic import SecretStr
 
 from services.clients import http
-from services.clients.replicas import CoolDown, Replica, ReplicaSet
-from services.contracts import Health, RankRequest, RankResult
+from services.clients.replicas import Circuit, CoolDown, Replica, ReplicaSet
+from services.contracts import Health, ModelIdentity, RankRequest, RankResult
 from services.deadline import Deadline
 from services.errors import (
     DeadlineExceeded,
@@ -86,6 +87,14 @@ class RankerClient:
             raise overloaded
         raise RankerUnavailable(f"The ranker cannot be asked: {reason}.", retry_after_s=self._replicas.rest_s() or None)
 
+    async def identity(self, deadline: Deadline) -> ModelIdentity | None:
+        """The model of all replicas that answer before the deadline; None where none does, where two differ, or where
+        one does not know its configuration. All are asked at once, resting ones too; no circuit changes."""
+        answers = await asyncio.gather(*(self._identity(replica, deadline) for replica in self._replicas.replicas))
+        found = {answer for answer in answers if answer is not None}
+        common = found.pop() if len(found) == 1 else None
+        return common if common is not None and common.configuration else None
+
     async def ready(self, deadline: Deadline) -> Health:
         """Whether at least one replica is ready; otherwise what each of them misses.
 
@@ -100,6 +109,14 @@ class RankerClient:
             missing[replica.name] = "; ".join(f"{name}: {why}" for name, why in report.missing.items())
         return Health(status="unavailable", missing=missing)
 
+    def circuits(self) -> dict[str, Circuit]:
+        """The circuit of every replica, by its host, port and path; what a URL holds beside them may be secret."""
+        states: dict[str, Circuit] = {}
+        for replica in self._replicas.replicas:
+            url = replica.client.base_url
+            states[f"{url.netloc.decode()}{url.path.rstrip('/')}"] = self._replicas.circuit(replica)
+        return states
+
     async def aclose(self) -> None:
         """Close the connections."""
         for replica in self._replicas.replicas:
@@ -112,6 +129,13 @@ class RankerClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    async def _identity(self, replica: Replica[httpx.AsyncClient], deadline: Deadline) -> ModelIdentity | None:
+        try:
+            response = await http.call(replica.client, "GET", "/v1/model", deadline=deadline)
+            return http.result(response, ModelIdentity)
+        except (http.CallFailed, WinnowError):
+            return None
 
     async def _ask(self, replica: Replica[httpx.AsyncClient], content: bytes, deadline: Deadline) -> RankResult:
         """One attempt, with its effect on the replica's circuit; what may be tried elsewhere is RankerUnavailable."""

@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
 Clock = Callable[[], float]
+Circuit = Literal["closed", "open", "trial"]
+"""`open`: it gets no call. `trial`: its rest is over, and one call at a time tries it."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,12 @@ class ReplicaSet(Generic[T]):
         """Seconds until the first replica ends its rest; 0 where one is usable now."""
         now = self._clock()
         return max(0.0, min(r.rests_until - now for r in self.replicas))
+
+    def circuit(self, replica: Replica[T]) -> Circuit:
+        """The state of its circuit now."""
+        if self._clock() < replica.rests_until:
+            return "open"
+        return "trial" if replica.openings else "closed"
 
     @contextmanager
     def calling(self, replica: Replica[T]) -> Iterator[None]:

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from services.clients import http
 from services.clients.multipart import UploadBody
-from services.contracts import BankStatus, Health, RouteRequest, RouteResult, Seed, SeedRequest
+from services.contracts import BankStatus, Health, RouteRequest, RouteResult, RouterState, Seed, SeedRequest
 from services.deadline import Deadline
 from services.errors import (
     DeadlineExceeded,
@@ -103,6 +103,13 @@ class RouterClient:
         """How large the bank is; errors as in `add_seed`."""
         try:
             return http.result(await http.call(self._client, "GET", "/v1/bank", deadline=deadline), BankStatus)
+        except http.CallFailed as error:
+            raise RouterUnavailable(f"The router cannot be asked: {error}.") from error
+
+    async def state(self, deadline: Deadline) -> RouterState:
+        """What shapes its results now; errors as in `add_seed`."""
+        try:
+            return http.result(await http.call(self._client, "GET", "/v1/state", deadline=deadline), RouterState)
         except http.CallFailed as error:
             raise RouterUnavailable(f"The router cannot be asked: {error}.") from error
 

@@ -2,6 +2,7 @@
 
 from services.contracts.base import (
     AssemblyMethod,
+    ContextUse,
     IssueId,
     Mode,
     Probability,
@@ -22,6 +23,7 @@ from services.contracts.problem import FieldProblem, Health, Problem
 from services.contracts.rank import Answer, Frame, IssueRank, ModelIdentity, QuestionKind, RankRequest, RankResult
 from services.contracts.route import IssueRisk, RankMissing, RouteRequest, RouteResult, SeedMatch
 from services.contracts.seeds import BankStatus, Seed, SeedRequest
+from services.contracts.state import RouterState
 
 __all__ = [
     "Answer",
@@ -29,6 +31,7 @@ __all__ = [
     "AssemblyMethod",
     "BankStatus",
     "Context",
+    "ContextUse",
     "Decision",
     "FieldProblem",
     "Frame",
@@ -58,6 +61,7 @@ __all__ = [
     "Route",
     "RouteRequest",
     "RouteResult",
+    "RouterState",
     "Seconds",
     "Seed",
     "SeedKind",

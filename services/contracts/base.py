@@ -32,6 +32,10 @@ Mode = Literal["cascade", "full"]
 PromptName = Literal["P1", "P2", "P3", "P4"]
 """The prompt templates of Figure 2 of Filter-And-Refine; see services.prompts."""
 
+ContextUse = Literal["shown", "guarded", "ignored"]
+"""Whether the model reads the uploader's text. `guarded`: it is asked with and without the text, and the higher score
+counts, so that a text can raise a score and never lower it."""
+
 AssemblyMethod = Literal["original", "union", "maximum", "weighted_sum", "bayesian"]
 """How the fine-grained and the overall probability become one score (Filter-And-Refine, Table 2)."""
 

@@ -12,7 +12,7 @@ from services.contracts.route import RankMissing, SeedMatch
 Verdict = Literal["allow", "review", "block", "pending"]
 Route = Literal["filtered", "refined", "degraded", "cached"]
 """`filtered`: the router let it pass. `refined`: the ranker judged it. `degraded`: a service was missing and the
-policy's fail mode spoke. `cached`: an earlier decision was reused."""
+policy's fail mode spoke. `cached`: an earlier result for the same video and question was judged anew by the policy."""
 
 Reason = Literal["filtered", "ranker_probability", "ranker_missing", "router_missing"]
 """What an issue's verdict rests on."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Base64Bytes, Field
+from pydantic import Base64Bytes, FailFast, Field
 
 from services.contracts.base import Probability, PromptName, RequestModel, ResultModel, Seconds, Timings
 from services.contracts.context import Context
@@ -22,9 +22,10 @@ class Frame(RequestModel):
 class RankRequest(RequestModel):
     """Frames in order of time, and the issues to judge on them."""
 
-    frames: Annotated[tuple[Frame, ...], Field(min_length=1, max_length=64)]
+    # The first wrong one ends the check: a list of wrong ones would keep the event loop.
+    frames: Annotated[tuple[Frame, ...], FailFast(), Field(min_length=1, max_length=64)]
     context: Context = Context()
-    issues: Annotated[tuple[IssueQuestions, ...], Field(min_length=1, max_length=256)]
+    issues: Annotated[tuple[IssueQuestions, ...], FailFast(), Field(min_length=1, max_length=256)]
 
 
 class Answer(ResultModel):
@@ -57,6 +58,11 @@ class ModelIdentity(ResultModel):
     name: str
     fingerprint: str = Field(description="Hash of weights and configuration.")
     engine: str = Field(description="`reference`, `vllm` or `openai`.")
+    configuration: str = Field(
+        default="",
+        description="Hash of calibrators and of every setting and version of the ranker that can change an answer; "
+        "empty where it is not known.",
+    )
 
 
 class RankResult(ResultModel):

@@ -59,6 +59,7 @@ class RouteResult(ResultModel):
     frame_times_s: tuple[Seconds, ...] = Field(description="Times of the frames that were embedded.")
     encoder: str = Field(description="Fingerprint of the encoder.")
     bank_revision: str = Field(description="Changes whenever the searchable seeds change.")
+    configuration: str = Field(default="", description="See RouterState; empty where it is not known.")
     issues: tuple[IssueRisk, ...]
     rank: RankResult | None = None
     rank_frame_times_s: tuple[Seconds, ...] = Field(default=(), description="Times of the frames sent to the ranker.")

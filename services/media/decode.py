@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,7 @@ def probe(path: Path, limits: MediaLimits | None = None) -> MediaFacts:
 
 
 def decode_frames(
-    path: Path,
+    source: Path | BinaryIO,
     *,
     plan: SamplingPlan | None = None,
     times: Sequence[float] | None = None,
@@ -52,7 +52,7 @@ def decode_frames(
     """Decodes a few frames of a video, in memory that does not grow with its length.
 
     Args:
-        path: the file.
+        source: the file, or one that is open and can seek: then no file is opened.
         plan: how many frames are taken, and from when on the decoder jumps.
         times: wanted times in seconds, increasing, in place of the plan's.
         short_side: frames whose shorter side has more pixels are scaled down to it, and further where the longer side
@@ -69,7 +69,7 @@ def decode_frames(
         InvalidPayload: the segment starts behind the end of the video.
     """
     plan, limits = plan or SamplingPlan(), limits or MediaLimits()
-    with open_video(path, limits) as reader:
+    with open_video(source, limits) as reader:
         duration = reader.duration()
         limits.check_duration(duration)
         if start_s > 0 and start_s >= duration:
@@ -160,6 +160,6 @@ def _to_rgb(frame: "VideoFrame", short_side: int | None) -> RgbFrame:
         longest = short_side * MAX_ASPECT
         scale = min(1.0, short_side / min(frame.width, frame.height), longest / max(frame.width, frame.height))
     width, height = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
-    picture = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray()
-    turned = np.rot90(picture, round(frame.rotation / 90) % 4)
+    picture = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA", threads=1)
+    turned = np.rot90(picture.to_ndarray(), round(frame.rotation / 90) % 4)
     return np.ascontiguousarray(turned, dtype=np.uint8)

@@ -1,7 +1,6 @@
 """What the outermost structure of a file says about itself, read without a demuxer: kind, and where it should end."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Literal
 
 Kind = Literal["isobmff", "riff", "matroska", "other"]
@@ -34,17 +33,16 @@ class Outline:
     image: bool = False
 
 
-def read_outline(path: Path) -> Outline:
-    """Reads a few bytes of every outermost element of the file."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(12)
-        if head[4:8] in (b"ftyp", b"moov", b"wide", b"mdat"):
-            return _isobmff(file, size, head)
-        if head[:4] == b"RIFF":
-            return Outline("riff", cut=int.from_bytes(head[4:8], "little") + 8 > size)
-        if int.from_bytes(head[:4], "big") == _EBML:
-            return Outline("matroska", cut=_matroska_cut(file, size))
+def read_outline(file: BinaryIO, size: int) -> Outline:
+    """Reads a few bytes of every outermost element of a file of `size` bytes; leaves it at any position."""
+    file.seek(0)
+    head = file.read(12)
+    if head[4:8] in (b"ftyp", b"moov", b"wide", b"mdat"):
+        return _isobmff(file, size, head)
+    if head[:4] == b"RIFF":
+        return Outline("riff", cut=int.from_bytes(head[4:8], "little") + 8 > size)
+    if int.from_bytes(head[:4], "big") == _EBML:
+        return Outline("matroska", cut=_matroska_cut(file, size))
     return Outline("other")
 
 

@@ -1,7 +1,10 @@
 """An open video file: what its container says, and its frames from a position on. The only module that imports av."""
 
+import importlib
+import os
+import pkgutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -36,19 +39,27 @@ _AGREE_S = 0.5  # the last packets and the container may differ so far about the
 TimedFrame = tuple[float, VideoFrame]
 
 
+def preload() -> None:
+    """Imports all of PyAV: parts that it imports at their first use come too late in a process that opens no file."""
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if module.name.rpartition(".")[2] != "__main__":
+            importlib.import_module(module.name)
+
+
 @contextmanager
-def open_video(path: Path, limits: MediaLimits) -> Iterator["VideoReader"]:
-    """Opens a file, with nothing decoded yet.
+def open_video(source: Path | BinaryIO, limits: MediaLimits) -> Iterator["VideoReader"]:
+    """Opens a video, with nothing decoded yet; a file that was open before stays open.
 
     Raises:
         UnsupportedMedia, NoVideoStream, TruncatedVideo, UndecodableVideo, VideoRefused: as services.errors says.
     """
-    size = path.stat().st_size
-    limits.check_size(size)
-    outline = read_outline(path)
-    if outline.image:
-        raise UnsupportedMedia("The file is a still image.")
-    with path.open("rb") as file:
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        size = file.seek(0, os.SEEK_END)
+        limits.check_size(size)
+        outline = read_outline(file, size)
+        if outline.image:
+            raise UnsupportedMedia("The file is a still image.")
+        file.seek(0)
         try:
             container = _open(file, limits)
         except (av.FFmpegError, ValueError) as error:

@@ -73,7 +73,9 @@ def parse_document(text: str, source: str) -> Document:
         line, column = _position(error.problem_mark or error.context_mark)
         detail = f"not YAML: {error.problem or error}"
         raise PolicyError(source, [PolicyProblem(line, column, "policy", detail)]) from error
-    except yaml.YAMLError as error:
+    except PolicyError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: PyYAML does not check an escape such as \U0011FFFF
         raise PolicyError(source, [PolicyProblem(1, 1, "policy", f"not YAML: {error}")]) from error
     if root is None:
         raise PolicyError(source, [PolicyProblem(1, 1, "policy", "the file is empty")])
@@ -138,7 +140,7 @@ class _Builder:
             return None
         try:
             return self._constructor.construct_object(node)
-        except (ValueError, KeyError, OverflowError) as error:
+        except (ValueError, LookupError, OverflowError) as error:
             self._report(node, path, f"not a usable value: {error}")
             return None
 

@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from services.contracts import Assembly, IssueId, IssuePolicy, PolicySlice, Probability, PromptName, RequestModel
+from services.contracts import (
+    Assembly,
+    ContextUse,
+    IssueId,
+    IssuePolicy,
+    PolicySlice,
+    Probability,
+    PromptName,
+    RequestModel,
+)
 from services.errors import UnknownIssue
 from services.policy.consistency import consistency_problems, format_path
 
@@ -30,6 +39,7 @@ class RankerSettings(RequestModel):
 
     prompt: PromptName = "P2"
     assembly: Assembly = Assembly()
+    context: ContextUse = Field(default="guarded", description="What the uploader's text may do to the score.")
     calibrator: str | None = Field(default=None, min_length=1, max_length=128)
 
 
@@ -132,6 +142,7 @@ def _travelling(issue: PolicyIssue, requested: set[str]) -> IssuePolicy:
         definition=issue.definition,
         prompt=issue.ranker.prompt,
         assembly=issue.ranker.assembly,
+        context=issue.ranker.context,
         calibrator=issue.ranker.calibrator,
         router_threshold=issue.router.threshold,
         ask_with=tuple(sibling for sibling in issue.router.ask_with if sibling in requested),

@@ -6,7 +6,7 @@ The paper describes the four templates (Filter-And-Refine, Figure 2) without pri
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.contracts import IssueQuestions, PromptName, QuestionKind
+from services.contracts import ContextUse, IssueQuestions, PromptName, QuestionKind
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class PlannedQuestion:
 class QuestionPlan:
     """Distinct prompts, and for every issue (in the order given) where its answers are found.
 
-    `prompts` holds the user texts that follow the frames; `issues[i]` the questions of issue i, each an index into
-    them.
+    `prompts` holds the user texts that follow the frames. `issues[i]` holds the readings of issue i, with the
+    uploader's text or without it or both, and a reading its questions, each an index into the prompts.
     """
 
     prompts: tuple[str, ...]
-    issues: tuple[tuple[PlannedQuestion, ...], ...]
+    issues: tuple[tuple[tuple[PlannedQuestion, ...], ...], ...]
 
 
 _OVERALL = "Does this video violate the policy? Answer Yes or No."
@@ -81,11 +81,23 @@ def render(question: Question, context_block: str = "") -> str:
 def plan(issues: Sequence[IssueQuestions], context_block: str = "") -> QuestionPlan:
     """Collect the distinct prompts of all issues, in order of first use, and say where each issue finds its answers."""
     index: dict[str, int] = {}
-    planned = tuple(
-        tuple(
-            PlannedQuestion(question.kind, index.setdefault(render(question, context_block), len(index)))
+
+    def reading(issue: IssueQuestions, block: str) -> tuple[PlannedQuestion, ...]:
+        return tuple(
+            PlannedQuestion(question.kind, index.setdefault(render(question, block), len(index)))
             for question in questions(issue.prompt, issue)
         )
-        for issue in issues
-    )
+
+    planned = tuple(tuple(reading(issue, block) for block in _blocks(issue.context, context_block)) for issue in issues)
     return QuestionPlan(tuple(index), planned)
+
+
+def _blocks(use: ContextUse, block: str) -> tuple[str, ...]:
+    """The texts under which an issue is asked about; each once."""
+    match use:
+        case "shown":
+            return (block,)
+        case "ignored":
+            return ("",)
+        case "guarded":
+            return ("", block) if block else ("",)

@@ -6,10 +6,11 @@ import logging.config
 from pythonjsonlogger.json import JsonFormatter
 
 from services.telemetry import trace
+from services.telemetry.caller import current_caller
 
 
 class TraceFilter(logging.Filter):
-    """Adds `request_id` and `trace_id` to every record made while a request is served."""
+    """Adds `request_id`, `trace_id` and the `caller` to every record made while a request is served."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep every record; ids that the caller of the logger gave are left alone."""
@@ -17,6 +18,9 @@ class TraceFilter(logging.Filter):
         if context is not None:
             record.request_id = getattr(record, "request_id", context.request_id)
             record.trace_id = getattr(record, "trace_id", context.trace_id)
+        caller = current_caller()
+        if caller is not None:
+            record.caller = getattr(record, "caller", caller)
         return True
 
 

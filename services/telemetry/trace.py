@@ -5,8 +5,11 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from services.telemetry.spans import Tracer
 
 REQUEST_ID_HEADER = "X-Request-Id"
 TRACEPARENT_HEADER = "traceparent"
@@ -28,6 +31,8 @@ class TraceContext:
         request_id: names the request in logs and errors, 1 to 64 of `[A-Za-z0-9._-]`.
         flags: two hexadecimal digits; 01 means sampled.
         tracestate: vendors' data, passed on unread.
+        parent_id: 16 lower-case hexadecimal digits: the caller's span, where it named one.
+        tracer: makes spans of the work; None where traces are off or this one is not sampled.
     """
 
     trace_id: str
@@ -35,6 +40,8 @@ class TraceContext:
     request_id: str
     flags: str = "01"
     tracestate: str | None = None
+    parent_id: str | None = None
+    tracer: "Tracer | None" = field(default=None, compare=False, repr=False)
 
     @classmethod
     def start(cls, request_id: str | None = None) -> Self:
@@ -58,7 +65,7 @@ class TraceContext:
         if invalid:
             return fresh
         kept = tracestate if tracestate and len(tracestate) <= _MAX_TRACESTATE else None
-        return replace(fresh, trace_id=trace_id, flags=flags, tracestate=kept)
+        return replace(fresh, trace_id=trace_id, flags=flags, tracestate=kept, parent_id=parent_id)
 
     @property
     def traceparent(self) -> str:
@@ -90,8 +97,11 @@ def use(context: TraceContext) -> Iterator[TraceContext]:
 
 
 def outgoing_headers() -> dict[str, str]:
-    """The headers that carry the current context to another service."""
-    context = current()
+    """The headers that carry the current context to another service; outside of a request, a request id alone."""
+    context = current_or_none()
+    if context is None:
+        # A span that nobody made would be the parent of the other service's.
+        return {REQUEST_ID_HEADER: TraceContext.start().request_id}
     headers = {TRACEPARENT_HEADER: context.traceparent, REQUEST_ID_HEADER: context.request_id}
     if context.tracestate is not None:
         headers[TRACESTATE_HEADER] = context.tracestate

@@ -2,25 +2,43 @@
 
 from services.web.admission import Admission, admission_of, while_wanted
 from services.web.app import create_service_app
+from services.web.body import read_body
 from services.web.deadlines import deadline_of, deadline_parameter
 from services.web.openapi import upload_operation
 from services.web.problems import PROBLEM_RESPONSES
-from services.web.spool import prepare_spool
-from services.web.upload import FORM_BYTES, UPLOAD_ERRORS, StoredUpload, parse_part, receive_upload
+from services.web.spool import spool_file
+from services.web.spool_directory import HeldSpool, SpoolBusy, free_bytes, hold_spool, used_bytes
+from services.web.upload import (
+    FORM_BYTES,
+    UPLOAD_ERRORS,
+    StoredUpload,
+    media_type,
+    parse_body,
+    parse_part,
+    receive_upload,
+)
 
 __all__ = [
     "FORM_BYTES",
     "PROBLEM_RESPONSES",
     "UPLOAD_ERRORS",
     "Admission",
+    "HeldSpool",
+    "SpoolBusy",
     "StoredUpload",
     "admission_of",
     "create_service_app",
     "deadline_of",
     "deadline_parameter",
+    "free_bytes",
+    "hold_spool",
+    "media_type",
+    "parse_body",
     "parse_part",
-    "prepare_spool",
+    "read_body",
     "receive_upload",
+    "spool_file",
     "upload_operation",
+    "used_bytes",
     "while_wanted",
 ]

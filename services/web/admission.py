@@ -22,20 +22,22 @@ class Admission:
         limit: most requests at once.
         service: named in the errors, e.g. `router`.
         retry_after_s: seconds that a refused caller is told to wait.
-        refused: told of every refusal, with the reason: `overloaded` or `draining`.
     """
 
-    def __init__(
-        self, limit: int, *, service: str, retry_after_s: float, refused: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, limit: int, *, service: str, retry_after_s: float) -> None:
         self._limit = limit
         self._service = service
         self._retry_after_s = retry_after_s
-        self._refused = refused
+        self._refused: Callable[[str], None] | None = None
         self._taken = 0
         self._draining = False
         self.stopped = asyncio.Event()
         """Set when the grace time of a shutdown is over: what is still in flight is refused."""
+
+    @property
+    def limit(self) -> int:
+        """Most requests at once."""
+        return self._limit
 
     @property
     def taken(self) -> int:
@@ -63,6 +65,10 @@ class Admission:
             yield
         finally:
             self._taken -= 1
+
+    def watch(self, refused: Callable[[str], None]) -> None:
+        """Tell `refused` of every refusal, with the reason: `overloaded` or `draining`."""
+        self._refused = refused
 
     def drain(self, grace_s: float) -> None:
         """Take no new work, and stop what is unfinished after `grace_s` seconds. Called on the running loop."""

@@ -4,9 +4,11 @@ import asyncio
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.errors import TooLarge, UploadTooSlow
+from services.errors import MalformedRequest, TooLarge, UploadTooSlow
+from services.web.problems import problem_response
 
 _SCOPE_KEY = "winnow.body_limit"
 
@@ -27,6 +29,30 @@ def lift_limit(scope: Scope) -> None:
         limit.lifted = True
 
 
+async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
+    """The whole body, under limits of its own.
+
+    Raises:
+        TooLarge: it is, or announces, more than `max_bytes`.
+        UploadTooSlow: it did not arrive within `timeout_s` seconds.
+        ClientDisconnect: the caller left.
+    """
+    lift_limit(request.scope)
+    if (announced_length(request.scope) or 0) > max_bytes:
+        raise TooLarge(f"The body may have at most {max_bytes} bytes.")
+    body = bytearray()
+    timeout = asyncio.timeout(timeout_s)
+    try:
+        async with timeout:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise TooLarge(f"The body may have at most {max_bytes} bytes.")
+    except TimeoutError as error:
+        raise UploadTooSlow(f"The body did not arrive within {timeout_s:g} s.") from error
+    return bytes(body)
+
+
 def announced_length(scope: Scope) -> int | None:
     """Bytes that `Content-Length` announces, or None where it is absent or not a number."""
     value = Headers(scope=scope).get("Content-Length", "")
@@ -35,6 +61,9 @@ def announced_length(scope: Scope) -> int | None:
 
 class BodyLimitMiddleware:
     """Raises TooLarge or UploadTooSlow where a body is read that is too large or too slow.
+
+    A body that comes in chunks and announces a length as well is answered with MalformedRequest: the length is not true,
+    and who books room by it, or a proxy, may believe it (RFC 9112, section 6.1).
 
     Args:
         app: the app around which it stands.
@@ -51,6 +80,12 @@ class BodyLimitMiddleware:
         """The ASGI entry point."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if "Transfer-Encoding" in headers and "Content-Length" in headers:
+            error = MalformedRequest("Send `Content-Length` or `Transfer-Encoding`, not both.")
+            # What follows on this connection may be a part of the body to a proxy.
+            await problem_response(error, headers={"Connection": "close"})(scope, receive, send)
             return
         limit = BodyLimit(self._max_bytes, self._timeout_s)
         scope[_SCOPE_KEY] = limit

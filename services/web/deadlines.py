@@ -4,7 +4,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from services.deadline import DEADLINE_HEADER, Deadline
+from services.deadline import DEADLINE_HEADER, MAX_DEADLINE_MS, Deadline
 from services.settings import ServiceSettings
 
 
@@ -26,6 +26,6 @@ def deadline_parameter() -> dict[str, Any]:
         "in": "header",
         "required": False,
         "description": "Milliseconds for the answer, from the last byte of the body on; after them the answer is 504.",
-        "schema": {"type": "integer", "minimum": 0},
+        "schema": {"type": "integer", "minimum": 0, "maximum": MAX_DEADLINE_MS},
         "example": 20000,
     }

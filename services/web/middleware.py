@@ -11,8 +11,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.errors import Internal, Unauthorized, WinnowError
-from services.telemetry import trace
-from services.telemetry.metrics import HttpMetrics
+from services.telemetry import spans, trace
+from services.telemetry.caller import SCOPE_KEY
+from services.telemetry.metrics import METHODS, HttpMetrics
+from services.telemetry.tracing import Tracing
 from services.web.problems import problem_response
 
 logger = logging.getLogger(__name__)
@@ -21,13 +23,21 @@ logger = logging.getLogger(__name__)
 CALLER_LEFT = 499
 UNMATCHED = "unmatched"
 _PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})
+_UNEXPECTED = "winnow.unexpected_error"
+"""Key of the scope under which ObserveMiddleware leaves what no handler expected, for the span of the request."""
 
 
 class TraceMiddleware:
-    """Takes or makes request id and trace context, and puts both on the response."""
+    """Takes or makes request id and trace context, puts both on the response, and spans the request.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: the app around which it stands.
+        tracing: where spans go, if they go anywhere. Probes and scrapes have none.
+    """
+
+    def __init__(self, app: ASGIApp, *, tracing: Tracing) -> None:
         self.app = app
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
@@ -41,15 +51,29 @@ class TraceMiddleware:
             tracestate=headers.get(trace.TRACESTATE_HEADER),
         )
 
+        tracer = self._tracing.tracer
+        method = scope["method"] if scope["method"] in METHODS else "HTTP"
+        span: spans.Span | None = None
+        if tracer is not None and scope["path"] not in _PROBES:
+            about = {"http.request.method": method if method != "HTTP" else "_OTHER", "url.scheme": scope["scheme"]}
+            span, context = tracer.start(method, "server", context, about)
+        status = 0
+
         async def send_with_ids(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 out = MutableHeaders(scope=message)
                 out[trace.REQUEST_ID_HEADER] = context.request_id
                 out[trace.TRACEPARENT_HEADER] = context.traceparent
             await send(message)
 
-        with trace.use(context):
-            await self.app(scope, receive, send_with_ids)
+        try:
+            with trace.use(context):
+                await self.app(scope, receive, send_with_ids)
+        finally:
+            if span is not None:
+                _close(span, scope, method, status, context.request_id)
 
 
 class ObserveMiddleware:
@@ -89,6 +113,7 @@ class ObserveMiddleware:
                     "route": route,
                     "status": status or CALLER_LEFT,
                     "duration_s": round(seconds, 6),
+                    **({"caller": scope[SCOPE_KEY]} if SCOPE_KEY in scope else {}),
                 },
             )
 
@@ -101,8 +126,9 @@ class ObserveMiddleware:
             if has_started():
                 raise
             await problem_response(error)(scope, receive, send)
-        except Exception:
+        except Exception as error:
             logger.exception("unexpected error", extra={"path": scope["path"]})
+            scope[_UNEXPECTED] = error
             if has_started():
                 # The status is out already: let the server cut the connection, so that the caller sees a broken answer.
                 raise
@@ -132,3 +158,17 @@ def route_template(scope: Scope) -> str:
     """The template of the route that serves a request, e.g. `/v1/decisions/{id}`; `unmatched` where there is none."""
     template = getattr(scope.get("route"), "path", None)
     return template if isinstance(template, str) and template else UNMATCHED
+
+
+def _close(span: spans.Span, scope: Scope, method: str, status: int, request_id: str) -> None:
+    route = route_template(scope)
+    span.set({"http.response.status_code": status or CALLER_LEFT, "winnow.request_id": request_id})
+    if route != UNMATCHED:
+        span.rename(f"{method} {route}")
+        span.set({"http.route": route})
+    unexpected = scope.get(_UNEXPECTED)
+    if unexpected is not None:
+        span.fail(type(unexpected).__name__, unexpected)
+    elif status >= 500:
+        span.fail(str(status))
+    span.end()

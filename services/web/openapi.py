@@ -8,7 +8,12 @@ from services.web.deadlines import deadline_parameter
 
 
 def upload_operation(
-    model: type[BaseModel], *, required: bool = True, description: str | None = None, example: Any = None
+    model: type[BaseModel],
+    *,
+    required: bool = True,
+    description: str | None = None,
+    example: Any = None,
+    instead_of_video: str | None = None,
 ) -> dict[str, Any]:
     """The `openapi_extra` of a route that takes a video and, as JSON, a `model`.
 
@@ -17,17 +22,27 @@ def upload_operation(
         required: whether that part must be sent.
         description: of that part; the model's own where it is None.
         example: of that part.
+        instead_of_video: field of the model that names a video elsewhere; with it, the model may be a whole JSON body.
     """
     request = inlined(model) if description is None else {**inlined(model), "description": description}
     parts = {"video": {"type": "string", "format": "binary", "description": "The video file."}, "request": request}
+    needed = ["video", "request"] if required else ["video"]
     form: dict[str, Any] = {
-        "schema": {"type": "object", "required": ["video", "request"] if required else ["video"], "properties": parts},
+        "schema": {"type": "object", "required": needed, "properties": parts, "additionalProperties": False},
         "encoding": {"request": {"contentType": "application/json"}},
     }
     if example is not None:
-        form["example"] = {"video": "(bytes)", "request": example}
+        request["examples"] = [example]
+    content = {"multipart/form-data": form}
+    if instead_of_video is not None:
+        schema = inlined(model)
+        field = request["properties"].pop(instead_of_video)
+        named = {name: value for name, value in field.items() if name not in {"anyOf", "default"}}
+        named |= next(choice for choice in field["anyOf"] if choice["type"] != "null")
+        schema["properties"][instead_of_video] = named
+        content["application/json"] = {"schema": {**schema, "required": [instead_of_video]}}
     return {
-        "requestBody": {"required": True, "content": {"multipart/form-data": form}},
+        "requestBody": {"required": True, "content": content},
         "parameters": [deadline_parameter()],
     }
 

@@ -13,14 +13,29 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from services.contracts import FieldProblem, Problem
-from services.errors import InvalidPayload, MalformedRequest, NotFound, TooLarge, Unauthorized, WinnowError
+from services.errors import (
+    Forbidden,
+    InvalidPayload,
+    MalformedRequest,
+    NotFound,
+    TooLarge,
+    Unauthorized,
+    WinnowError,
+)
 from services.telemetry import trace
 
 MEDIA_TYPE = "application/problem+json"
 PROBLEM_REF = "#/components/schemas/Problem"
 _MAX_LISTED = 1_000
 _MAX_FIELD_PROBLEMS = 32
-_BY_STATUS = {400: MalformedRequest, 401: Unauthorized, 404: NotFound, 413: TooLarge, 422: InvalidPayload}
+_BY_STATUS = {
+    400: MalformedRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    413: TooLarge,
+    422: InvalidPayload,
+}
 
 
 class ProblemResponse(Response):
@@ -46,14 +61,20 @@ def field_problems(errors: Sequence[Any], *, prefix: str = "") -> tuple[FieldPro
     )
 
 
-def from_validation(error: ValidationError, *, part: str) -> WinnowError:
-    """The error for a JSON part that does not validate: MalformedRequest where it is not JSON, else InvalidPayload."""
+def from_validation(error: ValidationError, *, part: str | None) -> WinnowError:
+    """The error for JSON that does not validate: MalformedRequest where it is not JSON, else InvalidPayload.
+
+    Args:
+        error: of the model.
+        part: of a multipart body, with whose name the pointers begin; None where the JSON is the body itself.
+    """
+    what = "body" if part is None else f"part `{part}`"
     if error.error_count() > _MAX_LISTED:  # a list of them all would keep the event loop for seconds
-        return InvalidPayload(f"The part `{part}` is wrong in {error.error_count()} places.")
+        return InvalidPayload(f"The {what} is wrong in {error.error_count()} places.")
     errors = error.errors(include_url=False, include_context=False, include_input=False)
-    problems = field_problems(errors, prefix=part)
+    problems = field_problems(errors, prefix=part or "")
     if errors[0]["type"] == "json_invalid":
-        return MalformedRequest(f"The part `{part}` is not JSON: {problems[0].detail}.", errors=problems)
+        return MalformedRequest(f"The {what} is not JSON: {problems[0].detail}.", errors=problems)
     return InvalidPayload(_summary(problems), errors=problems)
 
 

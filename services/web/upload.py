@@ -1,7 +1,6 @@
 """Receives a video upload into a spool file, hashed while it is written, never held in memory."""
 
 import asyncio
-import errno
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,13 +16,13 @@ from services.errors import EmptyVideo, InvalidPayload, MalformedRequest, Storag
 from services.web.body import announced_length, lift_limit
 from services.web.multipart import FormParser, PartData, PartStarted, boundary_of
 from services.web.problems import from_validation
-from services.web.spool import SpoolFile
+from services.web.spool import SpoolFile, spool_file
+from services.web.structure import check_structure
 
 # Bytes gathered before they are hashed and written in a worker thread.
 _WRITE_BYTES = 1024 * 1024
 FORM_BYTES = 64 * 1024
 """Bytes allowed for boundaries and part headers."""
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 UPLOAD_ERRORS = (MalformedRequest, UploadTooSlow, TooLarge, InvalidPayload, EmptyVideo, StorageFull)
 """Everything that `receive_upload` and `parse_part` raise."""
@@ -33,7 +32,7 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class StoredUpload:
-    """An upload on disk; as an async context manager it deletes the file at exit.
+    """A video on disk; as an async context manager it deletes the file at exit.
 
     Attributes:
         path: the video's file.
@@ -59,17 +58,41 @@ class StoredUpload:
             await to_thread.run_sync(partial(self.path.unlink, missing_ok=True))
 
 
+def media_type(request: Request) -> str:
+    """The content type of a request without its parameters, in lower case; empty where there is none."""
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def parse_body(model: type[M], raw: bytes) -> M:
+    """The model in a body that is JSON as a whole.
+
+    Raises:
+        MalformedRequest: it is not JSON.
+        TooLarge: it holds too many values.
+        InvalidPayload: the JSON is against the model.
+    """
+    check_structure(raw)
+    try:
+        # Strict: a number in quotes is no number to the OpenAPI document either.
+        return model.model_validate_json(raw, strict=True)
+    except ValidationError as error:
+        raise from_validation(error, part=None) from error
+
+
 def parse_part(model: type[M], raw: bytes | None, *, part: str = "request") -> M:
     """The model in a JSON part.
 
     Raises:
         MalformedRequest: the part was not sent, or is not JSON.
+        TooLarge: the JSON holds too many values.
         InvalidPayload: the JSON is against the model; the pointers begin with the part's name.
     """
     if raw is None:
         raise MalformedRequest(f"The part `{part}` is missing.")
+    check_structure(raw)
     try:
-        return model.model_validate_json(raw)
+        # Strict: a number in quotes is no number to the OpenAPI document either.
+        return model.model_validate_json(raw, strict=True)
     except ValidationError as error:
         raise from_validation(error, part=part) from error
 
@@ -112,22 +135,15 @@ async def receive_upload(
     if announced is not None and announced > limits.body:
         raise TooLarge(f"A video may have at most {max_video_bytes} bytes; the body announces {announced}.")
     timeout = asyncio.timeout(timeout_s)
-    spool: SpoolFile | None = None
     try:
-        async with timeout:
-            spool = await to_thread.run_sync(SpoolFile.create, spool_dir)
+        async with timeout, spool_file(spool_dir) as spool:
             form = _Form(FormParser(boundary), limits, spool, json_part=json_part, video_part=video_part)
             async for chunk in request.stream():
                 await form.take(chunk)
             return await form.finish()
-    except BaseException as error:
-        if spool is not None:
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(spool.discard)
+    except TimeoutError as error:
         if timeout.expired():
             raise UploadTooSlow(f"The upload did not arrive within {timeout_s:g} s.") from error
-        if isinstance(error, OSError) and error.errno in _DISK_FULL:
-            raise StorageFull("There is no room to store the upload.") from error
         raise
 
 
@@ -175,7 +191,6 @@ class _Form:
         if self.video_part not in self.seen:
             raise MalformedRequest(f"The part `{self.video_part}` is missing.")
         await self._flush()
-        await to_thread.run_sync(self.spool.close)
         if self.spool.size == 0:
             raise EmptyVideo("The video has zero bytes.")
         return StoredUpload(

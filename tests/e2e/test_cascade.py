@@ -57,11 +57,22 @@ def test_only_the_issues_asked_for_are_judged(client: httpx.Client, violation: P
 
 
 def test_the_same_video_is_judged_the_same_twice(client: httpx.Client, violation: Path) -> None:
-    first, second = (decide(client, violation) for _ in range(2))
+    """The language is shown to no model, and belongs to the question: the result is not taken from the cache."""
+    first, second = (decide(client, violation, context={"language": each}) for each in ("en", "de"))
+    assert (first.route, second.route) == ("refined", "refined")
     assert first.verdict == second.verdict
     assert [i.risk for i in first.issues] == [i.risk for i in second.issues]
     assert first.sha256 == second.sha256
     assert first.id != second.id
+
+
+def test_the_same_question_is_answered_from_the_cache(client: httpx.Client, violation: Path) -> None:
+    first, second = (decide(client, violation, context={"title": "asked twice"}) for _ in range(2))
+    assert (first.route, second.route) == ("refined", "cached")
+    assert second.issues == first.issues
+    assert (second.media, second.models, second.frame_times_s) == (first.media, first.models, first.frame_times_s)
+    assert first.id != second.id
+    assert "decode" not in second.timings.stages
 
 
 def test_a_title_does_not_add_frames_or_break_the_prompt(client: httpx.Client, violation: Path) -> None:

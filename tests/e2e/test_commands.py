@@ -92,7 +92,10 @@ def test_up_serves_until_ctrl_c_and_then_leaves_nothing_running(tmp_path: Path, 
             assert response.status_code == 200
         finally:
             process.send_signal(signal.SIGINT)
-            _, progress = process.communicate(timeout=60)
+            try:
+                _, progress = process.communicate(timeout=60)
+            finally:
+                process.kill()
     assert process.returncode == 0, progress
     assert "Traceback" not in progress
     assert leftovers(tmp_path) == []

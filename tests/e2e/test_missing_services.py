@@ -23,7 +23,9 @@ def own_stack(tmp_path: Path) -> Iterator[Stack]:
     """A cascade that a test may break."""
     ports = Ports(*free_ports(3))
     console = Console(quiet=True)
-    specs = service_specs(ports, tmp_path, environment=without_settings(os.environ))
+    # The same video is asked about again, and the cache would know the answer.
+    environment = {**without_settings(os.environ), "WINNOW_GATEWAY_CACHE_TTL_S": "0"}
+    specs = service_specs(ports, tmp_path, environment=environment)
     with running(specs, tmp_path, console, timeout_s=READY_S) as supervisor:
         fill_bank(supervisor, url(ports.router), BUNDLED / "seeds", tmp_path, console)
         yield Stack(ports, tmp_path, supervisor)

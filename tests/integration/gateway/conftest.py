@@ -1,7 +1,7 @@
 """A real gateway on SQLite, asked over ASGI, with a stand-in router behind it whose judgement is set by the test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +23,13 @@ from services.contracts import (
     RankResult,
     RouteRequest,
     RouteResult,
+    RouterState,
     SeedMatch,
     Timings,
 )
 from services.errors import WinnowError
 from services.web import parse_part, receive_upload
+from tests.integration.gateway.source import VIDEO, Source, serving
 
 POLICY = """
 name: test
@@ -42,6 +44,11 @@ issues:
 """
 
 
+RANKER = ModelIdentity(name="m", fingerprint="rank-print", engine="reference", configuration="ranker-1")
+LIVE = RouterState(encoder="enc-print", bank_revision="rev-1", configuration="configuration-1", ranker=RANKER)
+"""What the stand-in's results are made under."""
+
+
 @dataclass
 class StandInRouter:
     """The router's place: notes what it is asked, and answers what the test decided."""
@@ -50,6 +57,8 @@ class StandInRouter:
     risks: dict[str, float] = field(default_factory=lambda: {"arson": 0.1, "smoking": 0.1})
     ranks: dict[str, float] | None = None
     rank_missing: str | None = "not_escalated"
+    state: RouterState | None = None
+    state_asked: int = 0
     error: WinnowError | None = None
     delay_s: float = 0.0
     ready: bool = True
@@ -79,6 +88,13 @@ class StandInRouter:
                 return Response(problem.model_dump_json(), problem.status, media_type="application/problem+json")
             return Response(self.result(asked).model_dump_json(), media_type="application/json")
 
+        @app.get("/v1/state")
+        async def state() -> Response:
+            self.state_asked += 1
+            if self.state is None:
+                return Response(status_code=404)
+            return Response(self.state.model_dump_json(), media_type="application/json")
+
         @app.get("/health/ready")
         async def ready(response: Response) -> Health:
             response.status_code = 200 if self.ready else 503
@@ -96,7 +112,7 @@ class StandInRouter:
                     IssueRank(id=each, prompt="P2", answers=(), score=p, probability=p, calibrator="cal-1")
                     for each, p in self.ranks.items()
                 ),
-                model=ModelIdentity(name="m", fingerprint="rank-print", engine="reference"),
+                model=RANKER,
                 warnings=("calibrator fitted for another model",),
                 timings=Timings(stages={"prefill": 0.2}),
             )
@@ -114,6 +130,7 @@ class StandInRouter:
             frame_times_s=(0.0, 1.5),
             encoder="enc-print",
             bank_revision="rev-1",
+            configuration="configuration-1",
             issues=tuple(
                 IssueRisk(id=i, risk=r, threshold=0.5, escalated=r >= 0.5, matches=(match,))
                 for i, r in self.risks.items()
@@ -142,6 +159,7 @@ class Running:
     settings: Settings
     app: FastAPI
     serve: ASGIApp
+    stop: Callable[[], Awaitable[None]]
 
     async def moderate(self, video: bytes = b"a video", request: str | None = None, **headers: str) -> httpx.Response:
         files: dict[str, Any] = {"video": ("clip.mp4", video, "video/mp4")}
@@ -167,7 +185,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """Starts gateways; keyword arguments are settings, `reachable=False` leaves the router out."""
     async with AsyncExitStack() as stack:
 
-        async def starting(*, reachable: bool = True, store: Any = None, **settings: Any) -> Running:
+        async def starting(
+            *, reachable: bool = True, store: Any = None, resolver: Any = None, **settings: Any
+        ) -> Running:
             policy = tmp_path / "policy.yaml"
             policy.write_text(POLICY, encoding="utf-8")
             given = Settings(
@@ -182,12 +202,13 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             )
             router = StandInRouter(tmp_path / "router-spool")
             backend = httpx.ASGITransport(router.app()) if reachable else Unreachable()
-            app = create_app(given, router_transport=backend, store=store)
-            state = await stack.enter_async_context(app.router.lifespan_context(app))
+            app = create_app(given, router_transport=backend, store=store, resolver=resolver)
+            own = await stack.enter_async_context(AsyncExitStack())
+            state = await own.enter_async_context(app.router.lifespan_context(app))
             serve = _with_state(app, state)
             transport = httpx.ASGITransport(serve)
-            client = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://gateway"))
-            return Running(client, router, given, app, serve)
+            client = await own.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://localhost"))
+            return Running(client, router, given, app, serve, own.aclose)
 
         yield starting
 
@@ -199,6 +220,14 @@ def _with_state(app: FastAPI, state: Any) -> Any:
         await app({**scope, "state": dict(state)}, receive, send)
 
     return serve
+
+
+@pytest.fixture
+async def source() -> AsyncIterator[Source]:
+    """A server that has one video."""
+    async with serving() as server:
+        server.video("/v.mp4", VIDEO)
+        yield server
 
 
 @pytest.fixture

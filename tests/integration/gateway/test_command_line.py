@@ -172,6 +172,27 @@ def test_up_leaves_a_bank_of_ones_own_empty_and_serves(place: Path) -> None:
     assert "Not ready without seeds" in said
 
 
+def test_up_asks_for_keys_where_it_is_given_some(place: Path) -> None:
+    gateway, router, ranker = map(str, free_ports(3))
+    ports = ("--port", gateway, "--router-port", router, "--ranker-port", ranker)
+    making = winnow(place, "keys", "new", "--id", "me", "--file", "keys.yaml")
+    key, _ = making.communicate(timeout=60)
+    process = winnow(
+        place, "up", "--data-dir", "data", "--seeds", "bundled/seeds", *ports, WINNOW_GATEWAY_API_KEYS_PATH="keys.yaml"
+    )
+    said_at_start(process)
+    asking = ("moderate", "bundled/clips/fire.mp4", "--data-dir", "data")
+    refused, asked = winnow(place, *asking), winnow(place, *asking, WINNOW_API_KEY=key.strip())
+    _, why = refused.communicate(timeout=60)
+    answer, _ = asked.communicate(timeout=60)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert (refused.returncode, asked.returncode) == (1, 0)
+    assert "Put an API key of the gateway into WINNOW_API_KEY." in " ".join(why.split())
+    assert "block" in answer
+    assert key.strip() not in (place / "data" / "logs" / "gateway.log").read_text(encoding="utf-8")
+
+
 def test_up_shows_the_router_the_token_that_it_asks_for(place: Path) -> None:
     gateway, router, ranker = map(str, free_ports(3))
     ports = ("--port", gateway, "--router-port", router, "--ranker-port", ranker)

@@ -32,7 +32,7 @@ async def test_a_video_that_the_router_lets_pass(gateway: Running) -> None:
     assert decision.request_id == response.headers["X-Request-Id"]
     assert [issue.id for issue in decision.issues] == ["arson", "smoking"]
     assert decision.issues[0].evidence[0].frame_time_s == 1.5
-    assert set(decision.timings.stages) == {"upload", "router", "decode"}
+    assert set(decision.timings.stages) == {"upload", "cache", "router", "decode"}
     asked, sent, headers = gateway.router.asked[0]
     assert sent == video
     assert (asked.sha256, asked.context.title, asked.mode) == (decision.sha256, "Bonfire", "full")
@@ -70,6 +70,7 @@ async def test_a_decision_can_be_read_again(gateway: Running) -> None:
 async def test_a_decision_survives_a_restart(start: Start) -> None:
     first = await start()
     decision = await decided(first)
+    await first.stop()
     second = await start()
     assert (await second.client.get(f"/v1/decisions/{decision.id}")).json()["sha256"] == decision.sha256
 

@@ -159,8 +159,8 @@ def test_overload_is_refused_before_the_body_is_read(tmp_path: Path, rank_body: 
     assert [response.status_code for response in served] == [200, 200]
     assert (refused.status_code, refused.json()["code"], refused.json()["retryable"]) == (429, "overloaded", True)
     assert refused.headers["retry-after"] == "2"
-    assert 'winnow_ranker_rejected_total{reason="overloaded"} 1.0' in metrics
-    assert "winnow_ranker_requests_admitted 2.0" in metrics
+    assert 'winnow_admission_rejected_total{reason="overloaded",service="ranker"} 1.0' in metrics
+    assert 'winnow_admission_places_taken{service="ranker"} 2.0' in metrics
     assert "winnow_ranker_requests_waiting 1.0" in metrics
 
 

@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from router_svc.app import Parts, create_app
+from router_svc.pipeline import Pipeline
 from router_svc.settings import Settings
 from services.clients import RouterClient
 from services.contracts import (
@@ -87,6 +88,7 @@ class Running:
     http: httpx.AsyncClient
     settings: Settings
     app: FastAPI
+    pipeline: Pipeline
 
 
 @asynccontextmanager
@@ -98,7 +100,7 @@ async def running(settings: Settings, parts: Parts) -> AsyncIterator[Running]:
             RouterClient("http://router", transport=transport) as client,
             httpx.AsyncClient(transport=transport, base_url="http://router") as http,
         ):
-            yield Running(client, http, settings, app)
+            yield Running(client, http, settings, app, state["pipeline"])
 
 
 def make_settings(data_dir: Path, **changes: Any) -> Settings:

@@ -74,3 +74,14 @@ async def test_impossible_seeds(tmp_path: Path, clips: Clips, ranker: StandInRan
         with pytest.raises(InvalidPayload):
             await router.client.add_seed(clips["red"], body, soon())
         assert (await router.client.bank(soon())).seeds == {}
+
+
+async def test_the_bank_takes_so_many_issues(tmp_path: Path, clips: Clips, ranker: StandInRanker) -> None:
+    async with running(make_settings(tmp_path, bank_max_issues=2), make_parts(ranker)) as router:
+        answers = [
+            (await post(router, clips[clip], SeedRequest(issue=issue))).status_code
+            for clip, issue in (("red", "arson"), ("red", "theft"), ("red", "fraud"), ("blue", "arson"))
+        ]
+        status = await router.client.bank(soon())
+    assert answers == [201, 201, 422, 201]
+    assert status.seeds == {"arson": 2, "theft": 1}

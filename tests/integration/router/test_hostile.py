@@ -1,6 +1,14 @@
 """Files that kill, hang or blow up their decoder: the caller hears about it, and the next video is served."""
 
 import asyncio
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +16,22 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from router_svc.decode_pool import DecodePool
-from router_svc.decode_worker import DecodeJob, WorkerLimits, decode_task
+from router_svc.decode_processes import StartFailed, WorkerFactory
+from router_svc.decode_wire import DecodeJob
+from router_svc.decode_worker import decode_task
 from router_svc.metrics import RouterMetrics
-from services.contracts import SeedRequest
+from router_svc.sandbox import WorkerLimits
+from services.contracts import RouteResult, SeedRequest
 from services.deadline import Deadline
-from services.errors import DeadlineExceeded, Internal, Overloaded, UndecodableVideo, VideoRefused, WinnowError
+from services.errors import (
+    DeadlineExceeded,
+    Internal,
+    NotReady,
+    Overloaded,
+    UndecodableVideo,
+    VideoRefused,
+    WinnowError,
+)
 from services.media import MediaLimits, SamplingPlan
 from tests.integration.router.conftest import (
     StandInRanker,
@@ -34,7 +53,7 @@ def write(directory: Path, command: bytes) -> Path:
     return path
 
 
-def job(path: Path, cpu_s: int = 10) -> DecodeJob:
+def job(path: Path, cpu_s: float = 10.0) -> DecodeJob:
     return DecodeJob(path=path, plan=SamplingPlan(), short_side=64, limits=MediaLimits(), cpu_s=cpu_s)
 
 
@@ -51,42 +70,101 @@ def pool(**changes: Any) -> DecodePool:
     return DecodePool(**values)
 
 
-async def test_a_dying_decoder_leaves_the_service_alive(tmp_path: Path, clips: Clips, ranker: StandInRanker) -> None:
-    settings, killer = make_settings(tmp_path / "data"), write(tmp_path, b"DIE-----")
-    async with running(settings, make_parts(ranker, decode=by_content)) as router:
-        await router.client.add_seed(clips["red"], SeedRequest(issue="arson"), soon())
-        for _ in range(2):
-            with pytest.raises(UndecodableVideo):
-                await router.client.route(killer, request_for(killer, policy("arson")), soon())
-        result = await router.client.route(clips["red"], request_for(clips["red"], policy("arson")), soon())
-        metrics = (await router.http.get("/metrics")).text
-    assert result.issues[0].escalated
-    assert 'winnow_router_decode_failures_total{code="undecodable_video"} 2.0' in metrics
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
-@pytest.mark.parametrize(
-    ("command", "error"),
-    [(b"HANG----", VideoRefused), (b"EAT-----", UndecodableVideo), (b"RAISE---", UndecodableVideo)],
-)
-async def test_every_end_has_an_error(tmp_path: Path, clips: Clips, command: bytes, error: type[WinnowError]) -> None:
-    decoders = pool(timeout_s=3.0)
-    await decoders.start()
+def children_of(pid: int) -> dict[int, str]:
+    """The processes that a process started, with their states (`S`, `Z` for a zombie)."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == pid:
+                found[int(stat.parent.name)] = fields[0]
+    return found
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; a zombie, which waits for its new parent to look, does not."""
     try:
-        with pytest.raises(error):
-            await decoders.decode(job(write(tmp_path, command)), soon())
-        assert len((await decoders.decode(job(clips["red"]), soon())).frames) == 8
-    finally:
-        await decoders.close()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
-async def test_cpu_time_is_limited_for_each_video(tmp_path: Path, clips: Clips) -> None:
+async def full(decoders: DecodePool, workers: int) -> None:
+    """Waits until the pool has its full number of idle workers again."""
+    async with asyncio.timeout(20):
+        while decoders.idle < workers:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc")
+@pytest.mark.parametrize(
+    ("command", "code", "cause"),
+    [
+        (b"DIE-----", "undecodable_video", "crash"),
+        (b"SEGV----", "undecodable_video", "crash"),
+        (b"ABORT---", "undecodable_video", "crash"),
+        (b"KILL----", "undecodable_video", "memory"),
+        (b"HANG----", "video_refused", "timeout"),
+        (b"SPIN----", "video_refused", "cpu"),
+        (b"SLOW----", "undecodable_video", None),
+        (b"RAISE---", "undecodable_video", None),
+        (b"EAT-----", "video_refused", None),
+        (b"GARBAGE-", "undecodable_video", "crash"),
+    ],
+)
+async def test_a_hostile_file_costs_its_own_answer_and_nothing_else(
+    tmp_path: Path, clips: Clips, ranker: StandInRanker, command: bytes, code: str, cause: str | None
+) -> None:
+    timeout_s = 3.0 if command == b"HANG----" else 60.0
+    settings = make_settings(tmp_path / "data", decode_workers=2, decode_timeout_s=timeout_s, decode_cpu_s=1.0)
+    killer, slice_ = write(tmp_path, command), policy("arson")
+    async with running(settings, make_parts(ranker, decode=by_content)) as router:
+        decoders = router.pipeline.decoders
+        server = decoders._factory._server
+        assert server is not None
+        await router.client.add_seed(clips["red"], SeedRequest(issue="arson"), soon())
+        await router.client.route(clips["red"], request_for(clips["red"], slice_), soon())
+        await full(decoders, 2)
+        before = descriptors()
+        for _ in range(2):
+            hostile, *good = await asyncio.gather(
+                router.client.route(killer, request_for(killer, slice_), soon()),
+                *(router.client.route(clips["red"], request_for(clips["red"], slice_), soon()) for _ in range(4)),
+                return_exceptions=True,
+            )
+            assert isinstance(hostile, WinnowError)
+            assert hostile.code == code
+            assert all(isinstance(each, RouteResult) and each.issues[0].escalated for each in good)
+        await full(decoders, 2)
+        assert descriptors() <= before
+        states = children_of(server.pid)
+        assert len(states) == 2
+        assert "Z" not in states.values()
+        assert list(settings.spool_dir.iterdir()) == []
+        metrics = (await router.http.get("/metrics")).text
+    assert f'winnow_router_decode_failures_total{{code="{code}"}} 2.0' in metrics
+    deaths = [line for line in metrics.splitlines() if line.startswith("winnow_router_decoder_deaths_total{")]
+    assert deaths == ([f'winnow_router_decoder_deaths_total{{cause="{cause}"}} 2.0'] if cause else [])
+    assert children_of(server.pid) == {}
+    assert server.poll() is not None
+
+
+async def test_cpu_time_is_limited_for_each_video_and_not_for_the_life_of_a_process(
+    tmp_path: Path, clips: Clips
+) -> None:
     decoders = pool(timeout_s=120.0)
     await decoders.start()
     try:
-        await decoders.decode(job(clips["red"], cpu_s=1), soon())
-        with pytest.raises(UndecodableVideo):
-            await decoders.decode(job(write(tmp_path, b"SPIN----"), cpu_s=1), soon(120))
-        await decoders.decode(job(clips["red"], cpu_s=1), soon())
+        for _ in range(3):
+            with pytest.raises(UndecodableVideo):
+                await decoders.decode(job(write(tmp_path, b"WORK----"), cpu_s=1.0), soon(120))
+        assert decoders._idle._queue[0].jobs == 3  # type: ignore[attr-defined]
+        with pytest.raises(VideoRefused, match="1 s of CPU time"):
+            await decoders.decode(job(write(tmp_path, b"SPIN----"), cpu_s=1.0), soon(120))
     finally:
         await decoders.close()
 
@@ -121,52 +199,169 @@ async def test_waiting_is_bounded_and_a_caller_that_leaves_costs_nothing(tmp_pat
         await decoders.close()
 
 
-async def test_the_pool_survives_the_death_of_an_idle_decoder(clips: Clips) -> None:
-    import multiprocessing
-    import os
-    import signal
-
-    known = {child.pid for child in multiprocessing.active_children()}
-    decoders = pool()
+async def test_the_pool_survives_the_death_of_idle_decoders(clips: Clips) -> None:
+    decoders = pool(workers=2)
     await decoders.start()
     try:
-        (child,) = [each for each in multiprocessing.active_children() if each.pid not in known]
-        os.kill(child.pid or 0, signal.SIGKILL)
-        await asyncio.sleep(0.5)
+        for _ in range(2):
+            worker = await decoders._idle.get()
+            assert worker is not None
+            os.kill(worker.pid, signal.SIGKILL)
+            decoders._idle.put_nowait(worker)
+        await asyncio.sleep(0.2)
+        assert (await decoders.decode(job(clips["red"]), soon())).frames
+        await full(decoders, 2)
+    finally:
+        await decoders.close()
+
+
+async def test_the_pool_survives_the_death_of_its_fork_server(tmp_path: Path, clips: Clips) -> None:
+    decoders = pool(workers=2, timeout_s=60.0)
+    await decoders.start()
+    try:
+        server = decoders._factory._server
+        assert server is not None
+        hanging = asyncio.create_task(decoders.decode(job(write(tmp_path, b"HANG----")), soon()))
+        await asyncio.sleep(0.3)
+        server.kill()
+        with pytest.raises(NotReady):  # the video is not to blame: the caller may ask again
+            await hanging
+        assert (await decoders.decode(job(clips["red"]), soon())).frames
+        await full(decoders, 2)
+        assert decoders._factory._server is not server
+    finally:
+        await decoders.close()
+
+
+async def test_a_worker_is_replaced_after_so_many_videos(clips: Clips) -> None:
+    decoders = pool(tasks_per_worker=2)
+    await decoders.start()
+    try:
+        pids = []
+        for _ in range(4):
+            await full(decoders, 1)
+            pids.append(decoders._idle._queue[0].pid)  # type: ignore[attr-defined]
+            await decoders.decode(job(clips["red"]), soon())
+    finally:
+        await decoders.close()
+    assert pids[0] == pids[1] != pids[2] == pids[3]
+
+
+async def test_callers_that_leave_in_crowds_leave_no_process_and_no_thread_behind(tmp_path: Path, clips: Clips) -> None:
+    decoders = pool(workers=2, waiting=40, timeout_s=60.0)
+    await decoders.start()
+    server = decoders._factory._server
+    assert server is not None
+    hang = write(tmp_path, b"HANG----")
+    left = await asyncio.gather(
+        *(decoders.decode(job(hang), Deadline.after(0.1 + 0.02 * i)) for i in range(20)), return_exceptions=True
+    )
+    assert all(isinstance(each, DeadlineExceeded) for each in left)
+    await full(decoders, 2)
+    assert len(children_of(server.pid)) == 2
+    assert (await decoders.decode(job(clips["red"]), soon())).frames
+    await decoders.close()
+    assert sum(thread.name.startswith("decoder") for thread in threading.enumerate()) == 0
+
+
+async def test_closing_ends_what_decodes_and_refuses_what_waits(tmp_path: Path, clips: Clips) -> None:
+    decoders = pool(workers=2, timeout_s=60.0)
+    before = descriptors()
+    await decoders.start()
+    server = decoders._factory._server
+    assert server is not None
+    hang = write(tmp_path, b"HANG----")
+    asked = [asyncio.create_task(decoders.decode(job(hang), soon())) for _ in range(4)]
+    await asyncio.sleep(0.3)
+    await decoders.close()
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(each, NotReady) for each in answers)
+    assert server.poll() is not None
+    assert descriptors() <= before
+
+
+async def test_a_decoder_that_cannot_be_replaced_for_want_of_descriptors_is_replaced_later(
+    tmp_path: Path, clips: Clips
+) -> None:
+    decoders = pool(timeout_s=60.0)
+    await decoders.start()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        hanging = asyncio.create_task(decoders.decode(job(write(tmp_path, b"HANG----")), Deadline.after(1.0)))
+        await asyncio.sleep(0.3)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, limit[1]))
+        await asyncio.gather(hanging, return_exceptions=True)
+        await asyncio.sleep(0.3)
+        assert decoders.idle == 0
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        await full(decoders, 1)
         assert (await decoders.decode(job(clips["red"]), soon())).frames
     finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
         await decoders.close()
 
 
-async def test_a_decoder_imports_neither_torch_nor_the_web(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    decoders = pool()
+async def test_what_a_service_manager_sends_to_all_processes_ends_no_decoder(tmp_path: Path) -> None:
+    decoders = pool(timeout_s=60.0)
     await decoders.start()
-    try:
-        with pytest.raises(UndecodableVideo) as caught:
-            await decoders.decode(job(write(tmp_path, b"MODULES-")), soon())
-    finally:
-        await decoders.close()
-    assert caught.value.__cause__ is not None
-    assert caught.value.__cause__.args == ("",)
-
-
-async def test_callers_that_leave_while_the_pool_is_mended_leave_no_processes(tmp_path: Path, clips: Clips) -> None:
-    decoders = pool()
-    await decoders.start()
-    assert decoders._pool is not None
-    first = decoders._pool
-    await asyncio.to_thread(first.stop)
-    await asyncio.to_thread(first.join)
-    made = []
-    make = decoders._make
-    decoders._make = lambda: made.append(make()) or made[-1]  # type: ignore[method-assign, func-returns-value]
-    for _ in range(3):
-        with pytest.raises(DeadlineExceeded):
-            await decoders.decode(job(clips["red"]), Deadline.after(0.01))
-    await decoders.decode(job(clips["red"]), soon())
-    assert len(made) == 1
+    server = decoders._factory._server
+    assert server is not None
+    slow = asyncio.create_task(decoders.decode(job(write(tmp_path, b"SLOW----")), soon()))
+    await asyncio.sleep(0.2)
+    for pid in (server.pid, *children_of(server.pid)):
+        os.kill(pid, signal.SIGTERM)
+    with pytest.raises(UndecodableVideo):  # what SLOW answers; NotReady where the fork server died
+        await slow
+    assert server.poll() is None
     await decoders.close()
-    assert not made[0].active
+
+
+def test_a_decoder_of_a_former_fork_server_is_not_looked_for_by_its_id() -> None:
+    factory = WorkerFactory(by_content, WorkerLimits(memory_bytes=2 * 1024**3))
+    old = factory.spawn()
+    assert factory._server is not None
+    factory._server.kill()
+    with pytest.raises(StartFailed):
+        factory.spawn()
+    new = factory.spawn()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+        old.pid = stranger.pid  # the kernel gives ids away again
+        factory.end(old)
+        stranger.communicate(b"\n")
+    factory.end(new)
+    factory.stop()
+    assert stranger.returncode == 0
+
+
+_ROUTER = """
+import sys, threading
+from pathlib import Path
+from router_svc.decode_processes import WorkerFactory
+from router_svc.sandbox import WorkerLimits
+from tests.integration.router.hostile import by_content
+from tests.integration.router.test_hostile import job
+factory = WorkerFactory(by_content, WorkerLimits(memory_bytes=2 * 1024**3))
+worker = factory.spawn()
+threading.Thread(target=worker.ask, args=[job(Path(sys.argv[1]))], daemon=True).start()
+print(factory._server.pid, worker.pid, flush=True)
+threading.Event().wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="decoders die with their parent on Linux alone")
+def test_a_router_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _ROUTER, str(write(tmp_path, b"HANG----"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as router:
+        assert router.stdout is not None
+        left = {int(pid) for pid in router.stdout.readline().split()}
+        time.sleep(0.3)
+        router.kill()
+    assert len(left) == 2
+    until = time.monotonic() + 10
+    while any(lives(pid) for pid in left):
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 async def test_a_file_that_is_gone_is_our_fault_and_not_the_videos(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -232,3 +233,13 @@ async def test_an_upload_that_is_still_arriving_at_shutdown_is_refused(tmp_path:
         response = await asyncio.wait_for(sending, 5)
     assert (response.status_code, response.json()["code"]) == (503, "not_ready")
     assert list(settings.spool_dir.iterdir()) == []
+
+
+async def test_an_issue_stands_once_in_a_slice(tmp_path: Path, clips: Clips, ranker: StandInRanker) -> None:
+    request = request_for(clips["red"], policy("arson", "theft")).model_dump(mode="json")
+    request["policy"]["issues"][1]["id"] = "arson"
+    async with running(make_settings(tmp_path), make_parts(ranker)) as router:
+        files = {"request": (None, json.dumps(request)), "video": clips["red"].read_bytes()}
+        response = await router.http.post("/v1/route", files=files)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_payload")
+    assert "arson stands twice" in response.json()["detail"]

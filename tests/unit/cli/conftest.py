@@ -1,5 +1,6 @@
-"""A small real service for the supervisor: it serves the two health routes and nothing else."""
+"""A small service for the supervisor, which serves the two health routes and nothing else, and a directory of seeds."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -65,3 +66,17 @@ class Services:
 @pytest.fixture
 def services(tmp_path: Path) -> Services:
     return Services(tmp_path)
+
+
+@pytest.fixture
+def seeds(tmp_path: Path) -> Path:
+    directory = tmp_path / "seeds"
+    directory.mkdir()
+    rows = [
+        {"path": "a.mp4", "issue": "arson", "kind": "golden", "start_s": 0.5, "end_s": 2.0},
+        {"path": "b.mp4", "issue": "smoking", "kind": "negative", "start_s": 0.0, "end_s": None},
+    ]
+    (directory / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n", encoding="utf-8")
+    for each in rows:
+        (directory / str(each["path"])).write_bytes(b"video")
+    return directory

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from services.contracts import ModerationRequest
 from services.errors import UnsupportedMedia
-from services.web import parse_part, receive_upload
+from services.web import media_type, parse_body, parse_part, receive_upload
 from tests.unit.cli.test_report import decision, issue
 from winnow.cli import app
 from winnow.supervisor import free_port
@@ -34,6 +34,10 @@ class Gateway:
 
         @self.app.post("/v1/decisions")
         async def decide(request: Request) -> Response:
+            if media_type(request) == "application/json":
+                self.asked.append(parse_body(ModerationRequest, await request.body()))
+                answer = decision("block", issue("arson", "block", 0.9, 0.95))
+                return Response(answer.model_dump_json(), media_type="application/json")
             upload = await receive_upload(
                 request, spool_dir=spool, max_video_bytes=1000, max_json_bytes=1000, timeout_s=5
             )
@@ -86,7 +90,7 @@ def test_moderate_prints_whole_decisions_as_json(
 ) -> None:
     stand_in, url = gateway
     monkeypatch.setenv("WINNOW_URL", url)
-    monkeypatch.setenv("WINNOW_TOKEN", "secret")
+    monkeypatch.setenv("WINNOW_API_KEY", "secret")
     result = CliRunner().invoke(app, ["moderate", str(video), str(video), "--json"])
     assert result.exit_code == 0, result.output
     lines = [json.loads(line) for line in result.stdout.splitlines()]
@@ -94,6 +98,20 @@ def test_moderate_prints_whole_decisions_as_json(
     assert lines[0]["issues"][0]["probability"] == 0.95
     assert stand_in.asked[0].issues is None
     assert stand_in.tokens == ["Bearer secret"] * 2
+
+
+def test_moderate_has_the_gateway_fetch_urls(gateway: tuple[Gateway, str], video: Path) -> None:
+    stand_in, url = gateway
+    where = "HTTPS://cdn.example/videos/holiday.mp4?token=secret#t=1"
+    result = CliRunner().invoke(app, ["moderate", where, str(video), "--url", url, "--title", "Hello"])
+    assert result.exit_code == 0, result.output
+    assert [each.url for each in stand_in.asked] == [where, None]
+    assert [each.context.title for each in stand_in.asked] == ["Hello", "Hello"]
+    assert "holiday.mp4" in result.output
+    assert "secret" not in result.output
+    too_long = CliRunner().invoke(app, ["moderate", "http://h/" + "a" * 5_000, "--url", url])
+    assert too_long.exit_code == 1
+    assert "The URL cannot be used" in too_long.output
 
 
 def test_moderate_tells_what_is_wrong_and_what_to_do_and_goes_on(

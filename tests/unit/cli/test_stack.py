@@ -4,17 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request, Response
 
 from services.clients import RouterClient
-from services.contracts import BankStatus, Seed, SeedRequest
 from services.errors import InvalidPayload
-from services.web import parse_part, receive_upload
+from tests.unit.cli.bank import Bank
 from tests.unit.cli.test_report import decision, issue
 from winnow.demo import Judged, read_clips, require_whole, write
 from winnow.locate import STATE_FILE, gateway_url, hold, read_state, write_state
@@ -113,56 +110,6 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path
     for wrong in (tmp_path, earlier / "out.json", Path("/proc/out.json")):
         with pytest.raises(SupervisorError, match=r"cannot be used: .*--out"):
             require_writable(wrong)
-
-
-class Bank:
-    """A router's bank that may refuse one issue."""
-
-    def __init__(self, spool: Path) -> None:
-        self.seeds: dict[str, SeedRequest] = {}
-        self.refused = ""
-        self.app = FastAPI()
-
-        @self.app.get("/v1/bank")
-        async def bank() -> BankStatus:
-            return BankStatus(revision="r", encoder="e", seeds={}, vectors=len(self.seeds))
-
-        @self.app.post("/v1/seeds")
-        async def add(request: Request) -> Response:
-            upload = await receive_upload(
-                request, spool_dir=spool, max_video_bytes=1000, max_json_bytes=1000, timeout_s=5
-            )
-            async with upload:
-                asked = parse_part(SeedRequest, upload.json)
-                if asked.issue == self.refused:
-                    problem = InvalidPayload("refused").problem("r")
-                    return Response(problem.model_dump_json(), 422, media_type="application/problem+json")
-                self.seeds[asked.note] = asked
-                seed = Seed(
-                    id=asked.note,
-                    issue=asked.issue,
-                    kind=asked.kind,
-                    start_s=asked.start_s,
-                    end_s=asked.end_s or 9.0,
-                    sha256=upload.sha256,
-                    vectors=1,
-                    created_at=datetime.now(UTC),
-                )
-            return Response(seed.model_dump_json(), media_type="application/json")
-
-
-@pytest.fixture
-def seeds(tmp_path: Path) -> Path:
-    directory = tmp_path / "seeds"
-    directory.mkdir()
-    rows = [
-        {"path": "a.mp4", "issue": "arson", "kind": "golden", "start_s": 0.5, "end_s": 2.0},
-        {"path": "b.mp4", "issue": "smoking", "kind": "negative", "start_s": 0.0, "end_s": None},
-    ]
-    (directory / "manifest.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n", encoding="utf-8")
-    for each in rows:
-        (directory / str(each["path"])).write_bytes(b"video")
-    return directory
 
 
 async def test_seeds_are_loaded_once(tmp_path: Path, seeds: Path) -> None:

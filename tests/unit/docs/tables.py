@@ -7,6 +7,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 from pydantic import AliasChoices, SecretStr
+from pydantic_settings import BaseSettings
 
 import gateway.settings
 import ranker_svc.settings
@@ -16,6 +17,8 @@ from ranker_svc.metrics import RankerMetrics
 from router_svc.metrics import RouterMetrics
 from services.settings import ServiceSettings
 from services.telemetry.metrics import HttpMetrics
+from services.telemetry.process import ServiceMetrics
+from services.telemetry.tracing import TracingSettings
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -27,7 +30,7 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
     "ranker": ranker_svc.settings.Settings,
 }
 METRICS: dict[str, Callable[[CollectorRegistry], object]] = {
-    "http": lambda registry: HttpMetrics(registry, "any"),
+    "every service": lambda registry: (HttpMetrics(registry, "any"), ServiceMetrics(registry, "any")),
     "gateway": GatewayMetrics,
     "router": RouterMetrics,
     "ranker": RankerMetrics,
@@ -47,7 +50,7 @@ class RecordingRegistry(CollectorRegistry):
         super().register(collector)
 
 
-def settings_rows(cls: type[ServiceSettings]) -> list[str]:
+def settings_rows(cls: type[BaseSettings]) -> list[str]:
     """One row for each field: environment variables, default, meaning."""
     prefix = cls.model_config.get("env_prefix", "")
     rows = ["| variable | default | meaning |", "|---|---|---|"]
@@ -62,7 +65,7 @@ def settings_rows(cls: type[ServiceSettings]) -> list[str]:
 
 def shown(name: str, default: object) -> str:
     """A default as readers see it: paths inside the repository from its root, whole MiB said so."""
-    if default is None or (isinstance(default, SecretStr) and not default.get_secret_value()):
+    if default is None or default == () or (isinstance(default, SecretStr) and not default.get_secret_value()):
         return "none"
     if isinstance(default, tuple):
         default = ",".join(map(str, default))
@@ -80,8 +83,11 @@ def metrics_rows(make: Callable[[CollectorRegistry], object]) -> list[str]:
     make(registry)
     rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
     for collector in registry.collectors:
-        labels = ", ".join(f"`{label}`" for label in collector._labelnames)
-        for family in collector.describe():
+        # Those of prometheus_client itself describe nothing, and always have samples.
+        ready_made = not hasattr(collector, "_labelnames")
+        for family in collector.collect() if ready_made else collector.describe():
+            names = sorted({each for sample in family.samples for each in sample.labels}) if ready_made else ()
+            labels = ", ".join(f"`{label}`" for label in names or getattr(collector, "_labelnames", ()))
             name = family.name + SUFFIX.get(family.type, "")
             rows.append(f"| `{name}` | {family.type} | {labels} | {cell(family.documentation)} |")
     return rows
@@ -117,10 +123,22 @@ def cells(row: str) -> list[str]:
 def expected() -> dict[tuple[str, str], list[str]]:
     """For every page and heading, the table that belongs under it."""
     tables = {("settings.md", name.capitalize()): settings_rows(cls) for name, cls in SETTINGS.items()}
-    headings = {"http": "Metrics of every service"}
+    tables[("settings.md", "Traces")] = settings_rows(TracingSettings)
     for name, make in METRICS.items():
-        tables[("operations/metrics.md", headings.get(name, f"Metrics of the {name}"))] = metrics_rows(make)
+        tables[("operations/metrics.md", heading_of(name))] = metrics_rows(make)
     return tables
+
+
+def heading_of(name: str) -> str:
+    """The heading of the table of a key of METRICS."""
+    return f"Metrics of {name}" if name == "every service" else f"Metrics of the {name}"
+
+
+def documented_metrics(service: str) -> set[str]:
+    """The metrics that the page names for a service, those of every service included."""
+    page = (DOCS / "operations/metrics.md").read_text(encoding="utf-8")
+    headings = (heading_of("every service"), heading_of(service))
+    return {cells(row)[0] for heading in headings for row in section_rows(page, heading)[2:]}
 
 
 def write() -> None:

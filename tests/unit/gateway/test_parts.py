@@ -1,7 +1,6 @@
-"""The gateway's small parts: bookings, readiness, settings."""
+"""The gateway's small parts: room, readiness, settings."""
 
 import asyncio
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,34 +8,9 @@ import pytest
 from gateway.readiness import Readiness
 from gateway.records import async_url
 from gateway.settings import Settings
-from gateway.spool import Spool, room_needed
+from gateway.spool import room_needed
 from gateway.store import StoreUnavailable
-from services.errors import RouterUnavailable, StorageFull
-
-
-def test_bookings_are_bounded_together_and_given_back(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, max_bytes=100, min_free_bytes=0)
-    with spool.booking(60):
-        assert spool.booked_bytes == 60
-        with pytest.raises(StorageFull), spool.booking(41):
-            pass
-        with spool.booking(40):
-            assert spool.booked_bytes == 100
-    assert spool.booked_bytes == 0
-
-
-def test_the_disk_keeps_its_free_space(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, max_bytes=100, min_free_bytes=2**60)
-    with pytest.raises(StorageFull), spool.booking(1):
-        pass
-
-
-def test_the_spool_starts_empty(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool", max_bytes=1, min_free_bytes=0)
-    assert spool.prepare() == 0
-    (tmp_path / "spool" / "upload-old").write_bytes(b"left")
-    assert spool.prepare() == 1
-    assert list((tmp_path / "spool").iterdir()) == []
+from services.errors import RouterUnavailable
 
 
 @pytest.mark.parametrize(("header", "expected"), [("10", 10), ("5000", 100), (None, 100), ("-1", 100), ("x", 100)])
@@ -93,15 +67,3 @@ def test_the_database_url_has_a_plain_alias_and_a_default(monkeypatch: pytest.Mo
     assert "secret" not in repr(settings)
     monkeypatch.setenv("WINNOW_GATEWAY_DATABASE_URL", "sqlite:///y.db")
     assert Settings().database == "sqlite:///y.db"
-
-
-def test_what_is_written_is_not_counted_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
-    spool = Spool(tmp_path, max_bytes=1_000, min_free_bytes=10)
-    with spool.booking(60):
-        with pytest.raises(StorageFull), spool.booking(60):
-            pass
-        (tmp_path / "upload").write_bytes(b"x" * 60)  # the disk's free space, 100 bytes, knows of these
-        with spool.booking(60):
-            assert spool.booked_bytes == 120

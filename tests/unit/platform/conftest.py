@@ -17,7 +17,7 @@ from pydantic_settings import SettingsConfigDict
 from services.contracts import RequestModel, ResultModel
 from services.deadline import DEADLINE_HEADER, Deadline
 from services.errors import Overloaded, UnknownIssue
-from services.settings import ServiceSettings
+from services.settings import InternalSettings
 from services.telemetry import trace
 from services.telemetry.metrics import HttpMetrics
 from services.web import PROBLEM_RESPONSES, Admission, create_service_app, parse_part, receive_upload
@@ -26,7 +26,7 @@ MAX_VIDEO = 3_000_000
 MAX_JSON = 1_000
 
 
-class Settings(ServiceSettings):
+class Settings(InternalSettings):
     model_config = SettingsConfigDict(env_prefix="WINNOW_SAMPLE_")
     port: int = 0
 

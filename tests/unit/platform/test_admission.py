@@ -13,7 +13,8 @@ from services.web import Admission, while_wanted
 
 async def test_a_place_is_refused_when_all_are_taken_and_given_back_on_errors() -> None:
     refusals: list[str] = []
-    admission = Admission(1, service="sample", retry_after_s=3.0, refused=refusals.append)
+    admission = Admission(1, service="sample", retry_after_s=3.0)
+    admission.watch(refusals.append)
     with admission.place():
         assert admission.taken == 1
         with pytest.raises(Overloaded, match="1 places of this sample") as caught, admission.place():
@@ -27,7 +28,8 @@ async def test_a_place_is_refused_when_all_are_taken_and_given_back_on_errors() 
 
 async def test_a_draining_service_takes_nothing_new_and_stops_the_rest_after_its_grace() -> None:
     refusals: list[str] = []
-    admission = Admission(2, service="sample", retry_after_s=1.0, refused=refusals.append)
+    admission = Admission(2, service="sample", retry_after_s=1.0)
+    admission.watch(refusals.append)
     with admission.place():
         admission.drain(0.02)
         assert not admission.stopped.is_set()

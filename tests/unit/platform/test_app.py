@@ -144,6 +144,26 @@ async def test_token(tmp_path: Path) -> None:
         assert (await client.get("/metrics")).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("127.0.0.1:8081", "http://127.0.0.1:8081", 200),
+        ("127.0.0.1:8081", "https://evil.example", 403),
+        ("127.0.0.1:8081", "http://localhost:3000", 403),
+        ("127.0.0.1:8081", "null", 403),
+        ("evil.example:8081", "http://evil.example:8081", 403),
+    ],
+)
+async def test_pages_of_other_sites_cannot_use_a_service_without_token(
+    service: Service, tmp_path: Path, host: str, origin: str, status: int
+) -> None:
+    headers = {"Host": host, "Origin": origin}
+    async with service.client() as client:
+        assert (await client.post("/v1/notes", json={"title": "a"}, headers=headers)).status_code == status
+    async with build(tmp_path / "x", token="s3cret").client(headers={"Authorization": "Bearer s3cret"}) as client:
+        assert (await client.post("/v1/notes", json={"title": "a"}, headers=headers)).status_code == 200
+
+
 async def test_a_body_that_is_too_large_is_refused(service: Service) -> None:
     async def chunks() -> Any:
         for _ in range(100):

@@ -150,6 +150,13 @@ async def test_the_gateways_errors_are_passed_on(video: Path) -> None:
             await client.decision("../x", Deadline.after(5))
 
 
+async def test_a_token_of_any_letters_travels(tmp_path: Path) -> None:
+    token = "schl\u00fcssel \u043a\u043b\u044e\u0447"
+    transport = httpx.ASGITransport(build(tmp_path, token=token).app)
+    async with http.make_client("http://service", token=SecretStr(token), transport=transport) as client:
+        assert (await http.call(client, "GET", "/v1/items/1", deadline=Deadline.after(5))).status_code == 200
+
+
 async def test_readiness(service: Service) -> None:
     async with RouterClient("http://router", transport=httpx.ASGITransport(service.app)) as client:
         assert (await client.ready(Deadline.after(5))).status == "ok"

@@ -13,10 +13,10 @@ from services.web import parse_part
 
 def test_a_flood_of_wrong_fields_is_counted_and_not_listed() -> None:
     raw = json.dumps(
-        {"context": {"metadata": {f"key{i}": i for i in range(60)}, **{f"no{i}": 1 for i in range(20_000)}}}
+        {"context": {"metadata": {f"key{i}": i for i in range(60)}, **{f"no{i}": 1 for i in range(10_000)}}}
     )
     started = time.perf_counter()
-    with pytest.raises(InvalidPayload, match="wrong in 20060 places") as caught:
+    with pytest.raises(InvalidPayload, match="wrong in 10060 places") as caught:
         parse_part(ModerationRequest, raw.encode())
     assert caught.value.errors == ()
     assert time.perf_counter() - started < 5

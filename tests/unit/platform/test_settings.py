@@ -1,21 +1,15 @@
 """What every service can be told by the environment."""
 
-from typing import ClassVar
-
 import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict
 
-from services.settings import ServiceSettings
+from services.settings import InternalSettings
 
 
-class Settings(ServiceSettings):
+class Settings(InternalSettings):
     model_config = SettingsConfigDict(env_prefix="WINNOW_SAMPLE_")
     port: int = 8099
-
-
-class PublicSettings(Settings):
-    public: ClassVar[bool] = True
 
 
 def test_environment_with_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +37,6 @@ def test_other_hosts_need_one(host: str) -> None:
     with pytest.raises(ValidationError, match="set service_token"):
         Settings(host=host)
     assert Settings(host=host, service_token="t").host == host
-    assert PublicSettings(host=host).host == host
 
 
 def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +48,7 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
     "wrong", [{"service_token": ""}, {"port": 70_000}, {"default_deadline_s": 0}, {"log_level": "loud"}]
 )
 def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
-    class Checked(ServiceSettings):
+    class Checked(InternalSettings):
         pass
 
     with pytest.raises(ValidationError, match=next(iter(wrong))):

@@ -57,6 +57,10 @@ def test_an_unusable_request_id_is_replaced(request_id: str | None) -> None:
     assert TraceContext.start(made).request_id == made
 
 
+def test_outside_of_a_request_no_span_is_named_as_a_parent() -> None:
+    assert set(trace.outgoing_headers()) == {"X-Request-Id"}
+
+
 async def test_outgoing_headers_follow_the_request_into_tasks() -> None:
     context = TraceContext.from_headers(request_id="r1", traceparent=f"00-{TRACE}-{SPAN}-01", tracestate="v=1")
 

@@ -129,6 +129,14 @@ async def test_a_length_that_is_too_large_is_refused_before_reading(service: Ser
     assert sent[0]["status"] == 413
 
 
+async def test_a_length_that_chunks_make_untrue_is_refused_before_reading(service: Service) -> None:
+    """A server believes the chunks, room in a spool is booked by the length."""
+    headers = {**FORM, "Content-Length": "1", "Transfer-Encoding": "chunked"}
+    sent = await raw_call(service.app, [], headers=headers)
+    assert sent[0]["status"] == 400
+    assert (b"connection", b"close") in sent[0]["headers"]
+
+
 async def test_endless_bytes_after_the_form_are_not_read(service: Service) -> None:
     body = part("video", b"a") + END + b"\r\n" * MAX_VIDEO
     async with service.client() as client:

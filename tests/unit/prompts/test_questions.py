@@ -1,7 +1,9 @@
 """The wording of P1 to P4 and the plan that asks each distinct question once."""
 
-from services.contracts import IssueQuestions, PromptName
-from services.prompts import Question, plan, questions, render
+import pytest
+
+from services.contracts import ContextUse, IssueQuestions, PromptName
+from services.prompts import Question, QuestionPlan, plan, questions, render
 
 
 def issue(issue_id: str, prompt: PromptName = "P2") -> IssueQuestions:
@@ -27,7 +29,13 @@ def test_templates_of_figure_2() -> None:
 def test_overall_question_is_asked_once_a_video_in_p2() -> None:
     planned = plan([issue("arson"), issue("drug_abuse"), issue("smoking")])
     assert len(planned.prompts) == 4
-    overall = {question.prompt for asked in planned.issues for question in asked if question.kind == "overall"}
+    overall = {
+        question.prompt
+        for readings in planned.issues
+        for reading in readings
+        for question in reading
+        if question.kind == "overall"
+    }
     assert len(overall) == 1
 
 
@@ -35,14 +43,26 @@ def test_p4_asks_the_overall_question_per_issue() -> None:
     assert len(plan([issue("arson", "P4"), issue("drug_abuse", "P4")]).prompts) == 4
 
 
+def read(planned: QuestionPlan, number: int) -> list[list[tuple[str, str]]]:
+    return [[(q.kind, planned.prompts[q.prompt]) for q in reading] for reading in planned.issues[number]]
+
+
+def expected(asked: IssueQuestions, block: str) -> list[tuple[str, str]]:
+    return [(question.kind, render(question, block)) for question in questions(asked.prompt, asked)]
+
+
 def test_plan_maps_every_issue_to_its_own_prompts() -> None:
     asked = [issue("arson"), issue("smoking", "P3"), issue("drug_abuse", "P1")]
     planned = plan(asked, "CONTEXT")
-    for single, found in zip(asked, planned.issues, strict=True):
-        expected = questions(single.prompt, single)
-        assert [(question.kind, planned.prompts[question.prompt]) for question in found] == [
-            (question.kind, render(question, "CONTEXT")) for question in expected
-        ]
+    for number, single in enumerate(asked):
+        assert read(planned, number) == [expected(single, ""), expected(single, "CONTEXT")]
+
+
+@pytest.mark.parametrize(("use", "blocks"), [("shown", ["C"]), ("ignored", [""]), ("guarded", ["", "C"])])
+def test_an_issue_says_what_the_uploaders_text_may_do(use: ContextUse, blocks: list[str]) -> None:
+    asked = issue("arson").model_copy(update={"context": use})
+    assert read(plan([asked], "C"), 0) == [expected(asked, block) for block in blocks]
+    assert read(plan([asked]), 0) == [expected(asked, "")]
 
 
 def test_question_comes_after_the_context() -> None:

@@ -24,10 +24,11 @@ def judged(
     issues: tuple[IssueQuestions, ...] = (ARSON, DRUGS),
     calibrators: tuple[Calibrator, ...] = (CALIBRATOR,),
     model: str = "m",
+    block: str = "",
 ) -> tuple[tuple[IssueRank, ...], tuple[str, ...]]:
     return judge(
         issues,
-        plan(issues),
+        plan(issues, block),
         answers,
         calibrators={calibrator.id: calibrator for calibrator in calibrators},
         conditions=FittedFor(model=model, frames=8),
@@ -73,3 +74,11 @@ def test_a_warning_is_said_once() -> None:
     issues = tuple(ARSON.model_copy(update={"id": name, "name": name}) for name in ("one", "two"))
     _, warnings = judged([raw(0.0)] * 3, issues=issues, calibrators=())
     assert len(warnings) == 1
+
+
+@pytest.mark.parametrize(("with_text", "counts"), [(-2.0, 1.0), (3.0, 3.0)])
+def test_a_text_raises_a_score_and_never_lowers_it(with_text: float, counts: float) -> None:
+    guarded = ARSON.model_copy(update={"prompt": "P1", "assembly": Assembly(method="original"), "calibrator": None})
+    (found,), _ = judged([raw(1.0), raw(with_text)], (guarded,), block="TEXT")
+    assert found.score == pytest.approx(p_yes(raw(counts)))
+    assert [answer.logit_yes for answer in found.answers] == [counts]

@@ -35,9 +35,11 @@ def seed(number: int, issue: str = "arson", kind: SeedKind = "golden", rows: int
     )
 
 
-@pytest.fixture(params=["memory", "qdrant"])
+@pytest.fixture(params=["memory", "qdrant", "qdrant searches"])
 async def bank(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SeedBank]:
-    made = MemoryBank(ENCODER) if request.param == "memory" else QdrantBank(ENCODER, DIM, path=tmp_path / "q")
+    made: SeedBank = MemoryBank(ENCODER)
+    if request.param != "memory":
+        made = QdrantBank(ENCODER, DIM, path=tmp_path / "q", in_memory=request.param == "qdrant")
     await made.open()
     yield made
     await made.close()
@@ -72,9 +74,12 @@ async def test_search_tells_issues_and_negatives_apart(bank: SeedBank) -> None:
     assert found.issues["gambling"].positives == ()
 
 
-async def test_qdrant_agrees_with_the_oracle(tmp_path: Path) -> None:
-    oracle, real = MemoryBank(ENCODER), QdrantBank(ENCODER, DIM, path=tmp_path)
+@pytest.mark.parametrize("in_memory", [True, False])
+async def test_qdrant_agrees_with_the_oracle(tmp_path: Path, in_memory: bool) -> None:
+    oracle, real = MemoryBank(ENCODER), QdrantBank(ENCODER, DIM, path=tmp_path, in_memory=in_memory)
     for number in range(30):
+        if number == 10:  # the rest joins vectors that a search has loaded
+            await real.search(unit(1), ["arson"], 4)
         kind: SeedKind = "negative" if number % 3 == 0 else "golden"
         vectors = unit(2)
         await oracle.add(seed(number, kind=kind), vectors)
@@ -98,6 +103,26 @@ async def test_qdrant_keeps_revision_and_seeds_over_a_restart(tmp_path: Path) ->
     second = QdrantBank(ENCODER, DIM, path=tmp_path)
     assert await second.status() == before
     assert not (await second.add(seed(1), unit(2)))[1]
+    await second.close()
+
+
+async def test_what_a_crash_left_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = unit(4)
+    first = QdrantBank(ENCODER, DIM, path=tmp_path)
+    await first.add(seed(1), vectors[:2])
+    records = first._records
+    monkeypatch.setattr(first, "_records", "missing")  # the crash: vectors are written, the catalogue is not
+    with pytest.raises(NotReady):
+        await first.add(seed(2), vectors[2:])
+    await first.close()
+    second = QdrantBank(ENCODER, DIM, path=tmp_path)
+    assert second._records == records
+    found = (await second.search(vectors[2:], ["arson"], 2)).issues["arson"].positives
+    assert [match.seed_id for match in found] == [seed(1).id] * 4  # nor does it crowd out what is there
+    assert (await second.add(seed(2), vectors[2:]))[1]
+    again = (await second.search(vectors[2:3], ["arson"], 4)).issues["arson"].positives
+    assert again[0].seed_id == seed(2).id
+    assert sorted(match.seed_id for match in again) == sorted([seed(1).id, seed(2).id] * 2)
     await second.close()
 
 

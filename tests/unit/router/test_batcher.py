@@ -134,6 +134,24 @@ async def test_one_bad_video_fails_alone() -> None:
         assert (await call(batcher, 1)).shape == (1, encoder.dim)
 
 
+async def test_one_who_leaves_during_a_pass_that_fails_gets_none_of_his_own() -> None:
+    encoder = SteppedEncoder()
+    async with batching(encoder) as batcher:
+        first = call(batcher, 1)
+        await started(encoder)
+        black = asyncio.create_task(batcher.embed([flat((0, 0, 0))], soon()))
+        stays, leaves = call(batcher, 2), call(batcher, 3)
+        await asyncio.sleep(0)
+        encoder.go.set()
+        await first
+        leaves.cancel()
+        with pytest.raises(Internal):
+            await black
+        await stays
+        await call(batcher, 4)
+    assert encoder.sizes == [1, 6, 1, 2, 4]
+
+
 async def test_admission_is_bounded() -> None:
     encoder = SteppedEncoder()
     async with batching(encoder, max_waiting=1) as batcher:
@@ -171,3 +189,23 @@ async def test_an_encoder_that_answers_the_wrong_shape_is_an_error(wrong: Callab
     async with batching(Wrong()) as batcher:
         with pytest.raises(Internal):
             await call(batcher, 3)
+
+
+async def test_those_who_left_take_no_place_in_the_queue() -> None:
+    encoder = SteppedEncoder()
+    async with batching(encoder, max_waiting=2) as batcher:
+        first = call(batcher, 1)
+        await started(encoder)
+        for _ in range(5):
+            left = [call(batcher, 1) for _ in range(2)]
+            await asyncio.sleep(0)
+            for each in left:
+                each.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+        late = call(batcher, 1, Deadline.after(0.01))
+        assert isinstance((await asyncio.gather(late, return_exceptions=True))[0], DeadlineExceeded)
+        stays = [call(batcher, 1) for _ in range(2)]
+        await asyncio.sleep(0)
+        encoder.go.set()
+        await asyncio.gather(first, *stays)
+    assert encoder.sizes == [1, 2]

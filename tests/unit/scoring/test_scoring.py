@@ -50,6 +50,13 @@ def test_fit_ranks_against_the_background() -> None:
     assert FITTED.level("text", 0.2) > FITTED.level("golden", 0.2)
 
 
+@given(similarity=cosines | st.sampled_from([knot for knot, _ in FITTED.knots["golden"]]))
+def test_levels_lie_on_lines_between_the_knots(similarity: float) -> None:
+    knots = FITTED.knots["golden"]
+    expected = np.interp(similarity, [knot for knot, _ in knots], [level for _, level in knots])
+    assert FITTED.level("golden", similarity) == pytest.approx(float(expected), abs=1e-12)
+
+
 def test_a_small_sample_promises_no_rare_quantiles() -> None:
     assert max(level for _, level in FITTED.knots["text"][:-1]) <= level_of_quantile(0.995)
 
