@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 RUN_EXTRAS := gateway,router,ranker
 ALL_EXTRAS := $(RUN_EXTRAS),offline,dev
 
-.PHONY: demo test check measure up help clean
+.PHONY: demo test packaging fuzz contract bench check measure up help clean
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
@@ -20,6 +20,19 @@ up: $(VENV)/.runtime ## Start the three services and keep them running
 
 test: $(VENV)/.development ## Run the whole test suite
 	$(BIN)/python -m pytest
+
+packaging: $(VENV)/.development ## Build the environment of each image, start it, ask it (minutes; fetches packages)
+	$(BIN)/python -m pytest -m packaging
+
+fuzz: $(VENV)/.development ## Route 2,000 damaged videos through a router; the counts go to build/fuzz.json
+	$(BIN)/python -m tests.fuzz.run
+
+contract: $(VENV)/.development ## Ask the three services what schemathesis makes up from their OpenAPI documents, in depth
+	SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),300) $(BIN)/python -m pytest -q tests/integration/openapi
+
+bench: $(VENV)/.development ## Benchmarks of speed and memory: tables, and build/bench.json; ONLY=router runs one
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) -e '.[bench]'
+	$(BIN)/python -m pytest -m bench -q -s $(if $(ONLY),tests/bench/test_$(ONLY).py,tests/bench --ignore tests/bench/test_context_attack.py)
 
 check: $(VENV)/.development ## Formatting, lint, types, import law
 	$(BIN)/ruff format --check .
