@@ -62,8 +62,8 @@ def announced_length(scope: Scope) -> int | None:
 class BodyLimitMiddleware:
     """Raises TooLarge or UploadTooSlow where a body is read that is too large or too slow.
 
-    A body that comes in chunks and announces a length as well is answered with MalformedRequest: the length is not true,
-    and who books room by it, or a proxy, may believe it (RFC 9112, section 6.1).
+    A body that comes in chunks and announces a length as well is answered with MalformedRequest: the length is not
+    true, and whoever books room by it, or a proxy, may believe it (RFC 9112, section 6.1).
 
     Args:
         app: the app around which it stands.
