@@ -100,7 +100,7 @@ class Settings(InternalSettings):
     negative_margin: float = Field(default=0.5, ge=0, le=1, description="Level that a look-alike must exceed to count.")
 
     ranker_urls: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("http://127.0.0.1:8082",), description="Ranker replicas, separated by commas; empty: no ranker."
+        default=("http://127.0.0.1:8082",), description="Ranker replicas, separated by commas; `none`: no ranker."
     )
     ranker_token: SecretStr | None = Field(default=None, description="Service token of the ranker.")
     rank_frames: int = Field(
@@ -119,7 +119,8 @@ class Settings(InternalSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(url.strip() for url in value.split(",") if url.strip())
+            # An empty variable counts as unset.
+            return () if value.strip() == "none" else tuple(url.strip() for url in value.split(",") if url.strip())
         return value
 
     @property

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from services.encoder.head import HEAD_CONFIG, HEAD_WEIGHTS, TagHead
+from services.encoder.preprocess import prepare
 from services.encoder.protocol import Encoder, TextUnsupported
 from services.torchvision_compat import ensure_torchvision
 
@@ -110,13 +111,10 @@ class OpenClipEncoder:
 
     def embed_images(self, frames: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
         """[n, dim] float32, each row of length 1. All frames go through the model as one batch."""
-        from PIL import Image
-
         if not frames:
             return np.empty((0, self.dim), np.float32)
-        pictures = torch.stack([self._preprocess(Image.fromarray(frame)) for frame in frames])
         with torch.inference_mode():
-            pixels = pictures.to(self._device, self._dtype)
+            pixels = prepare(self._preprocess, frames).to(self._device, self._dtype)
             if self._head is not None:
                 vectors = self._head(patch_tokens(self._model.visual, pixels).float())
             else:

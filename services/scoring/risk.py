@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from services.contracts import SeedKind
 from services.scoring.background import Background
 
@@ -53,24 +56,34 @@ def risk_of(
         negative_margin: level that a look-alike must exceed to count, in [0, 1].
         max_matches: how many matches are kept as explanation; the one that set the risk is always among them.
     """
-    against: dict[int, float] = {}
-    for match in negatives:
-        level = background.level(match.kind, match.similarity)
-        against[match.frame] = max(level, against.get(match.frame, 0.0))
-    scored = [
-        (
-            background.level(match.kind, match.similarity)
-            - negative_weight * max(0.0, against.get(match.frame, 0.0) - negative_margin),
-            match,
-        )
-        for match in positives
-    ]
-    # Ties fall to the more similar match, then to the earlier frame.
-    scored.sort(key=lambda entry: (-entry[0], -entry[1].similarity, entry[1].frame))
-    if not scored:
+    if not positives:
         return Risk(0.0, ())
+    scores = _levels(positives, background)
+    if negatives:
+        against: dict[int, float] = {}
+        for match, level in zip(negatives, _levels(negatives, background), strict=True):
+            against[match.frame] = max(level, against.get(match.frame, 0.0))
+        speaking = np.array([against.get(match.frame, 0.0) for match in positives])
+        scores = scores - negative_weight * np.maximum(0.0, speaking - negative_margin)
+    # Ties fall to the more similar match, then to the earlier frame.
+    frames = np.array([match.frame for match in positives])
+    similarities = np.array([match.similarity for match in positives])
+    order = np.lexsort((frames, -similarities, -scores))
     best: dict[str, Match] = {}
-    for _, match in scored:
-        best.setdefault(match.seed_id, match)
-    kept = sorted(list(best.values())[:max_matches], key=lambda match: (-match.similarity, match.frame, match.seed_id))
-    return Risk(min(1.0, max(0.0, scored[0][0])), tuple(kept))
+    for index in order.tolist():
+        best.setdefault(positives[index].seed_id, positives[index])
+        if len(best) == max_matches:
+            break
+    kept = sorted(best.values(), key=lambda match: (-match.similarity, match.frame, match.seed_id))
+    return Risk(min(1.0, max(0.0, float(scores[order[0]]))), tuple(kept))
+
+
+def _levels(matches: Sequence[Match], background: Background) -> npt.NDArray[np.float64]:
+    """The level of each match, in their order."""
+    similarities = np.array([match.similarity for match in matches])
+    levels = np.empty(len(matches))
+    kinds = [match.kind for match in matches]
+    for kind in set(kinds):
+        chosen = [each == kind for each in kinds]
+        levels[chosen] = background.levels(kind, similarities[chosen])
+    return levels

@@ -50,7 +50,7 @@ def cascade(
 ) -> Iterator[Cascade]:
     """The named services; without a ranker the router knows none, so that what escalates is not asked about."""
     if "ranker" not in services:
-        environment["WINNOW_ROUTER_RANKER_URLS"] = ""
+        environment["WINNOW_ROUTER_RANKER_URLS"] = "none"
     ports = Ports(*free_ports(3))
     specs = [
         replace(spec, environment={**spec.environment, **environment})

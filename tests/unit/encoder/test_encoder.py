@@ -130,3 +130,17 @@ def test_torchvision_can_be_imported_and_asked_twice() -> None:
         "e(); e(); import torchvision.transforms; e()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_frames_prepared_together_are_what_the_transform_makes_of_each(plain: Path) -> None:
+    import open_clip
+    import torch
+    from PIL import Image
+
+    from services.encoder.preprocess import prepare
+
+    for name, options in ((f"local-dir:{plain}", {}), ("ViT-B-32", {"image_resize_mode": "shortest"})):
+        transform = open_clip.create_model_and_transforms(name, **options)[2]
+        each = torch.stack([transform(Image.fromarray(frame)) for frame in frames()])
+        assert torch.equal(prepare(transform, frames()), each)
+        assert torch.equal(prepare(transform.__call__, frames()), each)

@@ -32,6 +32,10 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings()
     assert settings.ranker_urls == ("http://a:1", "http://b:2")
     assert settings.jpeg_quality == 80
+    monkeypatch.setenv("WINNOW_ROUTER_RANKER_URLS", "none")
+    assert Settings().ranker_urls == ()
+    monkeypatch.setenv("WINNOW_ROUTER_RANKER_URLS", "")
+    assert Settings().ranker_urls == ("http://127.0.0.1:8082",)
 
 
 def test_the_qdrant_url_has_a_plain_alias(monkeypatch: pytest.MonkeyPatch) -> None:
