@@ -133,3 +133,10 @@ def test_order_does_not_matter(positives: list[Match], negatives: list[Match], b
     assert risk_of(positives, negatives, background, **rule).value == (
         risk_of(positives[::-1], negatives[::-1], background, **rule).value
     )
+
+
+def test_of_matches_of_one_level_the_more_similar_is_kept() -> None:
+    matches = [Match(0, "far", "golden", -0.5), Match(1, "near", "golden", -0.2)]
+    for positives in (matches, matches[::-1]):
+        found = risk_of(positives, (), Background.identity(), negative_weight=1.0, negative_margin=0.5, max_matches=1)
+        assert [match.seed_id for match in found.matches] == ["near"]
