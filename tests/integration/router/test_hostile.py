@@ -248,6 +248,7 @@ async def test_a_worker_is_replaced_after_so_many_videos(clips: Clips) -> None:
 
 
 async def test_callers_that_leave_in_crowds_leave_no_process_and_no_thread_behind(tmp_path: Path, clips: Clips) -> None:
+    before = set(threading.enumerate())
     decoders = pool(workers=2, waiting=40, timeout_s=60.0)
     await decoders.start()
     server = decoders._factory._server
@@ -261,7 +262,7 @@ async def test_callers_that_leave_in_crowds_leave_no_process_and_no_thread_behin
     assert len(children_of(server.pid)) == 2
     assert (await decoders.decode(job(clips["red"]), soon())).frames
     await decoders.close()
-    assert sum(thread.name.startswith("decoder") for thread in threading.enumerate()) == 0
+    assert [each.name for each in set(threading.enumerate()) - before if each.name.startswith("decoder")] == []
 
 
 async def test_closing_ends_what_decodes_and_refuses_what_waits(tmp_path: Path, clips: Clips) -> None:
