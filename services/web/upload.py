@@ -63,8 +63,13 @@ def media_type(request: Request) -> str:
     return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
-def parse_body(model: type[M], raw: bytes) -> M:
-    """The model in a body that is JSON as a whole.
+def parse_body(model: type[M], raw: bytes, *, part: str | None = None) -> M:
+    """The model in a body, or a part of one, that is JSON as a whole.
+
+    Args:
+        model: what the JSON must be.
+        raw: the JSON.
+        part: name of the part, with which the pointers of errors begin.
 
     Raises:
         MalformedRequest: it is not JSON.
@@ -76,25 +81,14 @@ def parse_body(model: type[M], raw: bytes) -> M:
         # Strict: a number in quotes is no number to the OpenAPI document either.
         return model.model_validate_json(raw, strict=True)
     except ValidationError as error:
-        raise from_validation(error, part=None) from error
+        raise from_validation(error, part=part) from error
 
 
 def parse_part(model: type[M], raw: bytes | None, *, part: str = "request") -> M:
-    """The model in a JSON part.
-
-    Raises:
-        MalformedRequest: the part was not sent, or is not JSON.
-        TooLarge: the JSON holds too many values.
-        InvalidPayload: the JSON is against the model; the pointers begin with the part's name.
-    """
+    """`parse_body` of a part; MalformedRequest as well where it was not sent."""
     if raw is None:
         raise MalformedRequest(f"The part `{part}` is missing.")
-    check_structure(raw)
-    try:
-        # Strict: a number in quotes is no number to the OpenAPI document either.
-        return model.model_validate_json(raw, strict=True)
-    except ValidationError as error:
-        raise from_validation(error, part=part) from error
+    return parse_body(model, raw, part=part)
 
 
 async def receive_upload(
