@@ -17,7 +17,7 @@ from ranker_svc.routes import about, ranking
 from ranker_svc.settings import Settings
 from services.calibration import load_calibrators
 from services.telemetry.metrics import HttpMetrics
-from services.web import Admission, create_service_app
+from services.web import Admission, Failure, create_service_app, failure_of
 
 _DESCRIPTION = """
 The refine stage of the cascade: frames of a risky video and the issues to judge go in; for every issue the model's Yes
@@ -59,19 +59,33 @@ def _lifespan(
     settings: Settings, metrics: RankerMetrics, make_engine: Callable[[], Engine]
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         calibrators = await asyncio.to_thread(load_calibrators, calibrators_directory(settings))
         decoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="frame-decoder")
         engine = make_engine()
         try:
             await engine.start()
-            metrics.watch(waiting=lambda: engine.waiting, model=engine.identity)
-            yield State(ranker=Ranker(settings, engine, calibrators, decoder, metrics))
+            shown = metrics.watching(waiting=lambda: engine.waiting, model=engine.identity, collector=engine.collector)
+            with shown:
+                watch = asyncio.create_task(_declare_death(engine, metrics, failure_of(app), settings.exit_delay_s))
+                try:
+                    yield State(ranker=Ranker(settings, engine, calibrators, decoder, metrics))
+                finally:
+                    watch.cancel()
         finally:
             await engine.close()
             await asyncio.to_thread(decoder.shutdown, wait=True, cancel_futures=True)
 
     return lifespan
+
+
+async def _declare_death(engine: Engine, metrics: RankerMetrics, failure: Failure, exit_delay_s: float) -> None:
+    try:
+        reason = await engine.died()
+    except Exception as error:  # an engine that cannot be watched might be dead
+        reason = f"it cannot be watched: {type(error).__name__}: {error}"
+    metrics.died()
+    failure.declare("engine", reason, exit_delay_s=exit_delay_s)
 
 
 async def _readiness(request: Request) -> dict[str, str]:

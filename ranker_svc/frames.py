@@ -28,7 +28,10 @@ def decode_frames(frames: Sequence[Frame], *, max_frames: int, max_pixels: int) 
     if len(frames) > max_frames:
         detail = f"{len(frames)} frames; at most {max_frames} are taken"
         raise InvalidPayload(f"frames: {detail}.", errors=[FieldProblem(pointer="body/frames", detail=detail)])
-    return [FrameImage(frame.jpeg, _decode(frame.jpeg, index, max_pixels)) for index, frame in enumerate(frames)]
+    return [
+        FrameImage(frame.jpeg, _decode(frame.jpeg, index, max_pixels), frame.time_s)
+        for index, frame in enumerate(frames)
+    ]
 
 
 def _decode(jpeg: bytes, index: int, max_pixels: int) -> Image.Image:

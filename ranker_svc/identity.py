@@ -18,6 +18,19 @@ WITHOUT_EFFECT = (
     "threads",
     "max_waiting",
     "retry_after_s",
+    "max_model_len",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "kv_cache_gib",
+    "gpu_memory_utilization",
+    "tensor_parallel_size",
+    "enforce_eager",
+    "openai_urls",
+    "openai_api_key",
+    "openai_model",
+    "openai_concurrency",
+    "openai_check_s",
+    "fingerprint",
 )
 """Settings that change no answer."""
 

@@ -1,8 +1,10 @@
 """Every metric of the ranker, beside the HTTP metrics that all services share."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.registry import Collector
 
 from services.contracts import IssueRank, ModelIdentity
 from services.telemetry.labels import LabelBudget
@@ -17,6 +19,7 @@ class RankerMetrics:
     """Counters and histograms on a registry of the service's own."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
         self._stage_seconds = Histogram(
             "winnow_ranker_stage_duration_seconds",
             "Wall time of each stage of a request that was answered.",
@@ -51,7 +54,9 @@ class RankerMetrics:
             registry=registry,
         )
         self._waiting = Gauge(
-            "winnow_ranker_requests_waiting", "Requests that wait for the engine; scale on this.", registry=registry
+            "winnow_ranker_requests_waiting",
+            "Requests that wait for the engine, of the vllm engine their prompts; scale on this.",
+            registry=registry,
         )
         self._model = Gauge(
             "winnow_ranker_model_info",
@@ -59,12 +64,33 @@ class RankerMetrics:
             ["model", "fingerprint", "engine"],
             registry=registry,
         )
+        self._up = Gauge(
+            "winnow_ranker_engine_up",
+            "1 while the engine runs, 0 before it has started and once it has died.",
+            registry=registry,
+        )
         self._label = LabelBudget()
 
-    def watch(self, *, waiting: Callable[[], float], model: ModelIdentity) -> None:
-        """Show the model, and read how many wait whenever metrics are collected."""
+    @contextmanager
+    def watching(
+        self, *, waiting: Callable[[], float], model: ModelIdentity, collector: Collector | None = None
+    ) -> Iterator[None]:
+        """Show the engine that runs for the block: its model, how many wait, and the metrics of its own."""
         self._waiting.set_function(waiting)
         self._model.labels(model.name, model.fingerprint, model.engine).set(1)
+        self._up.set(1)
+        if collector is not None:
+            self._registry.register(collector)
+        try:
+            yield
+        finally:
+            self._up.set(0)
+            if collector is not None:
+                self._registry.unregister(collector)
+
+    def died(self) -> None:
+        """Show that the engine has died."""
+        self._up.set(0)
 
     def judged(self, issues: Iterable[IssueRank]) -> None:
         """Observe the judgement of one request."""

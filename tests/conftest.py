@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 TESTS = Path(__file__).parent
-KINDS = frozenset({"unit", "integration", "e2e", "browser", "bench", "packaging"})
+KINDS = frozenset({"unit", "integration", "e2e", "browser", "bench", "packaging", "vllm"})
 
 
 def pytest_configure() -> None:

@@ -21,6 +21,25 @@ def create_engine(settings: Settings) -> Engine:
                 device=settings.device,
                 threads=settings.threads,
                 question_batch=settings.question_batch,
+                max_frames=settings.max_frames,
+                frames_as=settings.frames_as,
+            )
+        case "vllm":
+            from ranker_svc.engines.vllm.engine import VllmEngine
+
+            return VllmEngine(settings)
+        case "openai":
+            from ranker_svc.engines.openai.engine import OpenAIEngine
+
+            return OpenAIEngine(
+                settings.openai_urls,
+                settings.openai_model or settings.model,
+                key=settings.openai_api_key,
+                mode=settings.openai_logprobs,
+                top=settings.openai_top_logprobs,
+                concurrency=settings.openai_concurrency,
+                check_s=settings.openai_check_s,
+                fingerprint=settings.fingerprint,
             )
         case "deterministic":
             return DeterministicEngine()

@@ -9,6 +9,7 @@ from services.deadline import Deadline
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from prometheus_client.registry import Collector
 
 
 class EngineStartError(RuntimeError):
@@ -17,10 +18,11 @@ class EngineStartError(RuntimeError):
 
 @dataclass(frozen=True)
 class FrameImage:
-    """One frame: the JPEG file as it came, and its pixels (RGB)."""
+    """One frame: the JPEG file as it came, its pixels (RGB), and its time in the video, seconds."""
 
     jpeg: bytes
     image: "Image"
+    time_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,13 @@ class Engine(Protocol):
         """Requests that wait for the model, without those being answered."""
         ...
 
+    @property
+    def collector(self) -> "Collector | None":
+        """Metrics of the engine's own for the ranker's `/metrics`, asked for once started; None where it has none."""
+        ...
+
     async def start(self) -> None:
-        """Load the model.
+        """Load the model. May be cancelled; `close` is called then too.
 
         Raises:
             EngineStartError: this model cannot be served.
@@ -81,6 +88,15 @@ class Engine(Protocol):
         Raises:
             DeadlineExceeded: the deadline passed while the call was waiting.
             InvalidPayload: frames and text do not fit into the model's context.
+            NotReady: the engine is dead, died during the call, or cannot be reached.
+        """
+        ...
+
+    async def died(self) -> str:
+        """Wait until the engine has died by itself, and give the reason; called once started.
+
+        It never lives again: the ranker ends, so that it is replaced. Waits for ever while the engine lives, and where
+        it cannot die apart from this process.
         """
         ...
 

@@ -3,6 +3,7 @@
 The only module of the ranker that imports torch or transformers, and only when the engine starts.
 """
 
+import asyncio
 import copy
 import logging
 import time
@@ -15,6 +16,7 @@ from ranker_svc.engines.prompting import Encoded, Prompting
 from ranker_svc.engines.protocol import EngineResult, EngineStartError, FrameImage, RawAnswer
 from ranker_svc.engines.worker import SerialWorker
 from ranker_svc.engines.yes_no import AnswerTokens, common_prefix, read_answer
+from ranker_svc.settings import FramesWish
 from services.calibration import checkpoint_fingerprint
 from services.contracts import ModelIdentity
 from services.deadline import Deadline
@@ -45,6 +47,8 @@ class ReferenceEngine:
         device: torch device.
         threads: CPU threads of torch, in this process; None leaves torch's choice.
         question_batch: most questions in one forward pass.
+        max_frames: most frames of a request.
+        frames_as: `images` or `video` overrules how the model's family takes frames.
     """
 
     def __init__(
@@ -56,6 +60,8 @@ class ReferenceEngine:
         device: str = "cpu",
         threads: int | None = None,
         question_batch: int = 16,
+        max_frames: int = 16,
+        frames_as: FramesWish = "auto",
     ) -> None:
         self._model = model
         self._revision = revision
@@ -63,6 +69,8 @@ class ReferenceEngine:
         self._device = device
         self._threads = threads
         self._question_batch = question_batch
+        self._max_frames = max_frames
+        self._frames_as = frames_as
         self._worker = SerialWorker("reference-engine")
         self._loaded: _Loaded | None = None
 
@@ -75,6 +83,11 @@ class ReferenceEngine:
     def waiting(self) -> int:
         """Requests that wait for the engine's thread."""
         return self._worker.waiting
+
+    @property
+    def collector(self) -> None:
+        """No metrics of its own."""
+        return None
 
     async def start(self) -> None:
         """Load the checkpoint and find its tokens for Yes and No.
@@ -97,8 +110,13 @@ class ReferenceEngine:
         """Whether the checkpoint is loaded."""
         return None if self._loaded is not None else "the model is not loaded"
 
+    async def died(self) -> str:
+        """Never: it is a part of this process."""
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        return await never
+
     async def close(self) -> None:
-        """Wait for the running call, and free the model."""
+        """Free the model, once a call that runs has ended; it is not waited for."""
         await self._worker.close()
         self._loaded = None
 
@@ -136,7 +154,7 @@ class ReferenceEngine:
             raise EngineStartError(f"{self._model} cannot be loaded as an image-text model: {error}") from error
         model.to(self._device)
         model.eval()
-        prompting = Prompting(processor, model.config)
+        prompting = Prompting(processor, model.config, max_frames=self._max_frames, frames_as=self._frames_as)
         commit = getattr(model.config, "_commit_hash", None)
         return _Loaded(
             model=model,
@@ -157,7 +175,7 @@ class ReferenceEngine:
 
         began = time.perf_counter()
         with torch.inference_mode():
-            encoded = loaded.prompting.encode([frame.image for frame in frames], prompts)
+            encoded = loaded.prompting.encode(frames, prompts)
             longest = max(map(len, encoded.ids))
             if loaded.max_tokens is not None and longest > loaded.max_tokens:
                 raise InvalidPayload(
@@ -174,12 +192,15 @@ class ReferenceEngine:
 
         model, ids = loaded.model, encoded.ids
         shared = common_prefix(ids)
-        if shared <= encoded.last_image_token:
+        if shared <= encoded.last_placeholder:
             raise RuntimeError("the chat template puts text that differs before the frames; they cannot be shared")
         vision = {
-            key: value.to(self._device, model.dtype) if value.is_floating_point() else value.to(self._device)
+            key: value.to(self._device, model.dtype) if key.startswith("pixel_values") else value.to(self._device)
             for key, value in encoded.vision.items()
         }
+        if encoded.token_types is not None:
+            # The model keeps from it by how much the positions of later tokens are shifted (rope_deltas).
+            vision["mm_token_type_ids"] = encoded.token_types[:, :shared].to(self._device)
         prefix = torch.tensor([ids[0][:shared]], device=self._device)
         cache = model(input_ids=prefix, **vision, use_cache=True, logits_to_keep=1).past_key_values
         answers: list[RawAnswer] = []

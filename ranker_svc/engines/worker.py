@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from services.deadline import Deadline
@@ -50,9 +51,10 @@ class SerialWorker:
 
     def _settled(self, loop: asyncio.AbstractEventLoop, _: "Future[Any]") -> None:
         # Nobody can be waiting for the lock of a loop that is closed.
-        if not loop.is_closed():
+        with suppress(RuntimeError):
             loop.call_soon_threadsafe(self._free.release)
 
     async def close(self) -> None:
-        """Wait for the running call, drop the thread."""
-        await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
+        """Drop the thread. A call that runs (the load of a model, minutes of a slow CPU) cannot be stopped, and is not
+        waited for: nobody wants its result any more."""
+        self._executor.shutdown(wait=False, cancel_futures=True)

@@ -45,12 +45,20 @@ def answer_tokens(tokenize: Tokenize, rendered: str) -> AnswerTokens:
 
 def _spellings(tokenize: Tokenize, rendered: str, before: list[int], word: str) -> tuple[int, ...]:
     ids = set()
-    for spelling in (word, word.capitalize(), word.upper()):
-        for space in ("", " "):
-            after = tokenize(rendered + space + spelling)
-            if len(after) == len(before) + 1 and after[: len(before)] == before:
-                ids.add(after[-1])
+    for text in _continued(rendered, word):
+        after = tokenize(text)
+        if len(after) == len(before) + 1 and after[: len(before)] == before:
+            ids.add(after[-1])
     return tuple(sorted(ids))
+
+
+def _continued(rendered: str, word: str) -> list[str]:
+    return [rendered + space + each for each in (word, word.capitalize(), word.upper()) for space in ("", " ")]
+
+
+def texts_to_tokenize(rendered: str) -> tuple[str, ...]:
+    """Every text that `answer_tokens` tokenizes, for a tokenizer that has to be asked beforehand."""
+    return (rendered, *_continued(rendered, "yes"), *_continued(rendered, "no"))
 
 
 def read_answer(logits: NDArray[np.float32], tokens: AnswerTokens) -> RawAnswer:
@@ -61,10 +69,32 @@ def read_answer(logits: NDArray[np.float32], tokens: AnswerTokens) -> RawAnswer:
     """
     values = logits.astype(np.float64)
     yes, no = _log_sum_exp(values[list(tokens.yes)]), _log_sum_exp(values[list(tokens.no)])
-    if not (np.isfinite(yes) and np.isfinite(no)):
-        raise FloatingPointError(f"the model gave no finite logits for Yes ({yes}) and No ({no}); try another dtype")
+    _check_finite(yes, no)
     mass = float(np.exp(np.logaddexp(yes, no) - _log_sum_exp(values)))
     return RawAnswer(logit_yes=yes, logit_no=no, answer_mass=min(1.0, max(0.0, mass)))
+
+
+def read_logprobs(yes: Sequence[float], no: Sequence[float]) -> RawAnswer:
+    """Reduce the log-probabilities of the answers' tokens, over the whole vocabulary, to one answer.
+
+    Log-probabilities are logits up to one constant, which p(Yes) and the mass do not depend on.
+
+    Args:
+        yes: of all spellings of Yes, each at most 0, at least one.
+        no: the same for No.
+
+    Raises:
+        FloatingPointError: no finite value for Yes or none for No.
+    """
+    logit_yes, logit_no = (_log_sum_exp(np.asarray(values, dtype=np.float64)) for values in (yes, no))
+    _check_finite(logit_yes, logit_no)
+    mass = float(np.exp(np.logaddexp(logit_yes, logit_no)))
+    return RawAnswer(logit_yes=logit_yes, logit_no=logit_no, answer_mass=min(1.0, mass))
+
+
+def _check_finite(yes: float, no: float) -> None:
+    if not (np.isfinite(yes) and np.isfinite(no)):
+        raise FloatingPointError(f"the model gave no finite logits for Yes ({yes}) and No ({no}); try another dtype")
 
 
 def _log_sum_exp(values: NDArray[np.float64]) -> float:

@@ -73,5 +73,5 @@ class ServiceMetrics:
         self._ready.labels(self._service).set(1 if ready else 0)
 
     def rejected(self, reason: str) -> None:
-        """Count a request that was refused a place: `overloaded` or `draining`."""
+        """Count a request that was refused a place: `overloaded`, `draining` or `failed`."""
         self._rejected.labels(self._service, reason).inc()

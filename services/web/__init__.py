@@ -4,6 +4,7 @@ from services.web.admission import Admission, admission_of, while_wanted
 from services.web.app import create_service_app
 from services.web.body import read_body
 from services.web.deadlines import deadline_of, deadline_parameter
+from services.web.failure import Failure, failure_of
 from services.web.openapi import upload_operation
 from services.web.problems import PROBLEM_RESPONSES
 from services.web.spool import spool_file
@@ -23,6 +24,7 @@ __all__ = [
     "PROBLEM_RESPONSES",
     "UPLOAD_ERRORS",
     "Admission",
+    "Failure",
     "HeldSpool",
     "SpoolBusy",
     "StoredUpload",
@@ -30,6 +32,7 @@ __all__ = [
     "create_service_app",
     "deadline_of",
     "deadline_parameter",
+    "failure_of",
     "free_bytes",
     "hold_spool",
     "media_type",

@@ -31,8 +31,9 @@ class Admission:
         self._refused: Callable[[str], None] | None = None
         self._taken = 0
         self._draining = False
+        self._failed: str | None = None
         self.stopped = asyncio.Event()
-        """Set when the grace time of a shutdown is over: what is still in flight is refused."""
+        """Set when the grace time of a shutdown is over or the service has failed: what is in flight is refused."""
 
     @property
     def limit(self) -> int:
@@ -50,8 +51,11 @@ class Admission:
 
         Raises:
             Overloaded: every place is taken.
-            NotReady: the service is shutting down.
+            NotReady: the service has failed or is shutting down.
         """
+        if self._failed is not None:
+            self._note("failed")
+            raise NotReady(f"The {self._service} has failed ({self._failed}); ask another replica, or again later.")
         if self._draining:
             self._note("draining")
             raise NotReady(f"The {self._service} is shutting down; ask another replica, or again later.")
@@ -67,13 +71,18 @@ class Admission:
             self._taken -= 1
 
     def watch(self, refused: Callable[[str], None]) -> None:
-        """Tell `refused` of every refusal, with the reason: `overloaded` or `draining`."""
+        """Tell `refused` of every refusal, with the reason: `overloaded`, `draining` or `failed`."""
         self._refused = refused
 
     def drain(self, grace_s: float) -> None:
         """Take no new work, and stop what is unfinished after `grace_s` seconds. Called on the running loop."""
         self._draining = True
         asyncio.get_running_loop().call_later(grace_s, self.stopped.set)
+
+    def refuse(self, why: str) -> None:
+        """Take no new work from now on, and stop what is in flight at once; `why` is told to callers."""
+        self._failed = why
+        self.stopped.set()
 
     def _note(self, reason: str) -> None:
         if self._refused is not None:
@@ -96,7 +105,7 @@ async def while_wanted(work: Coroutine[Any, Any, T], *, receive: Receive | None,
 
     Raises:
         ClientDisconnect: the caller left; services.web counts that as status 499.
-        NotReady: the service is shutting down and its grace time is over.
+        NotReady: the service is shutting down and its grace time is over, or it has failed.
     """
     task = asyncio.create_task(work)
     stop = asyncio.create_task(stopped.wait())
@@ -108,7 +117,7 @@ async def while_wanted(work: Coroutine[Any, Any, T], *, receive: Receive | None,
             return task.result()
         if gone is not None and gone.done():
             raise ClientDisconnect
-        raise NotReady("The service is shutting down and did not finish this request; send it again.")
+        raise NotReady("The service is stopping and did not finish this request; send it again.")
     finally:
         for each in watched:
             each.cancel()

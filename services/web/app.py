@@ -10,18 +10,19 @@ from typing import Any
 from anyio import to_thread
 from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.types import Lifespan
 
 from services.contracts import Health
 from services.settings import InternalSettings, ServiceSettings
+from services.telemetry.exposition import exposition_for
 from services.telemetry.metrics import HttpMetrics
 from services.telemetry.process import ServiceMetrics
 from services.telemetry.tracing import Tracing, TracingSettings
 from services.web.admission import Admission
 from services.web.body import BodyLimitMiddleware
+from services.web.failure import Failure
 from services.web.middleware import ObserveMiddleware, TokenMiddleware, TraceMiddleware
 from services.web.own_pages import OwnPagesMiddleware
 from services.web.problems import MEDIA_TYPE, PROBLEM_REF, add_handlers, problem_schemas
@@ -82,8 +83,8 @@ def create_service_app(
         metrics: counts the requests; its registry is what `/metrics` shows.
         admission: drained before the server stops; routes reach it by `admission_of`.
         lifespan: opens and closes what the service owns, and yields its typed state.
-        readiness: asked by `/health/ready` and by every scrape; what it raises, and taking more than 5 s (2 s in a
-            scrape), count as not ready.
+        readiness: asked by `/health/ready` and by every scrape, until a failure is declared (services.web.failure);
+            what it raises, and taking more than 5 s (2 s in a scrape), count as not ready.
         access: refuses callers before anything of a body is read; None: those without the service
             token, or, where there is none, the pages of other sites.
         scheme: OpenAPI's name of what `access` asks for.
@@ -103,6 +104,7 @@ def create_service_app(
         redirect_slashes=False,
     )
     app.state.admission = admission
+    app.state.failure = failure = Failure(admission)
     if access is None and isinstance(settings, InternalSettings):
         if settings.service_token is None:
             access = Middleware(OwnPagesMiddleware)
@@ -116,6 +118,7 @@ def create_service_app(
         app.add_middleware(access.cls, *access.args, **access.kwargs)
     app.add_middleware(ObserveMiddleware, metrics=metrics)
     app.add_middleware(TraceMiddleware, tracing=tracing)
+    readiness = _unless_failed(readiness, failure)
     _add_health(app, readiness)
     service_metrics = ServiceMetrics(metrics.registry, metrics.service)
     service_metrics.describe(version=version, places=admission)
@@ -133,6 +136,14 @@ def _traced(lifespan: Lifespan[Any], tracing: Tracing) -> Callable[[FastAPI], Ab
             yield state
 
     return both
+
+
+def _unless_failed(readiness: Readiness, failure: Failure) -> Readiness:
+    async def missing(request: Request) -> dict[str, str]:
+        # Before and after: the service may fail while a check waits.
+        return failure.missing or {**await readiness(request), **failure.missing}
+
+    return missing
 
 
 def _add_health(app: FastAPI, readiness: Readiness) -> None:
@@ -168,7 +179,7 @@ def _add_metrics(
     @app.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=Response)
     async def exposition(request: Request) -> Response:
         service_metrics.ready(not await _missing(readiness, request, SCRAPE_READINESS_S))
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        encode, content_type = exposition_for(request.headers.get("Accept", ""))
         # In a thread: rendering many series takes milliseconds.
         return Response(await to_thread.run_sync(encode, registry), headers={"Content-Type": content_type})
 

@@ -1,11 +1,14 @@
 """The one door through which every service starts, serves and stops: logs, settings, port, draining, exit code."""
 
+import asyncio
 import logging
 import math
+import os
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 import uvicorn
@@ -18,6 +21,7 @@ from services.settings import ServiceSettings
 from services.telemetry import logs
 from services.telemetry.tracing import TracingError
 from services.web.admission import Admission
+from services.web.failure import Failure, failure_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +32,11 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 class ServiceServer(uvicorn.Server):
-    """Uvicorn that lets the reason of a failed start out, and drains the admission before it waits for connections.
+    """Uvicorn that lets the reason of a failed start out, can be stopped while it starts, stops where the app declares
+    a failure, and drains the admission before it waits for connections.
 
-    Uvicorn's own way with a lifespan that fails is to print the stack trace and swallow the error.
+    Uvicorn's own way with a lifespan that fails is to print the stack trace and swallow the error; a signal that comes
+    while the lifespan starts waits there until it has.
     """
 
     def __init__(self, app: FastAPI, settings: ServiceSettings) -> None:
@@ -47,18 +53,47 @@ class ServiceServer(uvicorn.Server):
             timeout_graceful_shutdown=math.ceil(settings.shutdown_grace_s) + ANSWER_S,
         )
         super().__init__(config)
+        self.failure: Failure = failure_of(app)
         self._admission: Admission = app.state.admission
         self._grace_s = settings.shutdown_grace_s
         self._owned: AbstractAsyncContextManager[Any] = app.router.lifespan_context(app)
+        self._opening: asyncio.Task[Any] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note a signal; one that comes while the service opens what it owns cancels that."""
+        if self.started:
+            super().handle_exit(sig, frame)
+            return
+        # Not kept: uvicorn raises those again at its end.
+        self.should_exit = True
+        if self._opening is not None:
+            self._opening.get_loop().call_soon_threadsafe(self._cancel_opening)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open what the service owns, then accept connections."""
-        self.lifespan.state.update(await self._owned.__aenter__() or {})
+        """Open what the service owns, then accept connections; neither where a signal has come meanwhile."""
+        if self.should_exit:
+            return
+        opening = self._opening = asyncio.current_task()
+        try:
+            state = await self._owned.__aenter__()
+        except BaseException:
+            if not self.should_exit or opening is None:
+                raise
+            opening.uncancel()
+            logger.info("stopped before it had started")
+            return
+        finally:
+            self._opening = None
+        self.lifespan.state.update(state or {})
         try:
             await super().startup(sockets)
         except BaseException:
             await self._owned.__aexit__(*sys.exc_info())
             raise
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop; uvicorn asks ten times a second."""
+        return self.failure.due or await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse new work, let the rest finish within the grace time, then close what the service owns."""
@@ -68,6 +103,10 @@ class ServiceServer(uvicorn.Server):
         if not self.force_exit:
             await self._owned.__aexit__(None, None, None)
 
+    def _cancel_opening(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+
 
 def run(
     create_app: Callable[[S], FastAPI],
@@ -76,7 +115,9 @@ def run(
     service: str,
     expected: tuple[type[Exception], ...] = (),
 ) -> None:
-    """Serve until SIGTERM or SIGINT. A service that cannot start says why in one log line and exits with code 1.
+    """Serve until SIGTERM or SIGINT; one that comes during the start ends the process at once, with exit code 0.
+
+    A service that cannot start says why in one log line and exits with code 1, as does one that declares a failure.
 
     Args:
         create_app: makes the app, by `services.web.create_service_app`; the app's lifespan opens what it owns.
@@ -104,7 +145,8 @@ def run(
             server = ServiceServer(create_app(configured), configured)
             host, port = listener.getsockname()[:2]
             logger.info("starting", extra={"host": host, "port": port})
-            server.run(sockets=[listener])
+            with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+                runner.run(_serve(server, listener))
         except KeyboardInterrupt:
             # Uvicorn raises the signal again once it has shut down.
             return
@@ -131,6 +173,24 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+async def _serve(server: ServiceServer, listener: socket.socket) -> None:
+    await server.serve(sockets=[listener])
+    if server.failure.missing:
+        logger.info("stopped after a failure", extra={"missing": server.failure.missing})
+        _leave(1)
+    if not server.started:
+        _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without waiting for threads: one that loads a model or hangs in a dead engine cannot be stopped.
+
+    What the service owns has been closed.
+    """
+    logging.shutdown()
+    os._exit(code)
 
 
 def _refuse(why: str, *, trace: bool = False) -> NoReturn:

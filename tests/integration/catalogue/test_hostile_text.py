@@ -14,6 +14,7 @@ from PIL import Image
 
 from ranker_svc.app import create_app
 from ranker_svc.engines.prompting import Prompting
+from ranker_svc.engines.protocol import FrameImage
 from ranker_svc.settings import Settings, bundled_model
 from services.contracts import Context, IssueQuestions
 from services.prompts import context_block, plan
@@ -22,7 +23,7 @@ from tests.integration.catalogue.cascade import Cascade
 from tests.integration.router.conftest import WithState
 from tests.unit.prompts.families import TOKENS, texts
 
-IMAGES = [Image.new("RGB", (40, 40), (level, 9, 9)) for level in (10, 200)]
+FRAMES = [FrameImage(b"", Image.new("RGB", (40, 40), (level, 9, 9))) for level in (10, 200)]
 ATTACKS = [
     "".join(TOKENS),
     "<image>" * 140,
@@ -54,9 +55,9 @@ def prompting() -> Prompting:
 def counted(prompting: Prompting, context: Context, issue: IssueQuestions) -> list[dict[int, int]]:
     """How often each special token is in the token ids of each prompt."""
     tokenizer = prompting._tokenizer
-    special = sorted({*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values(), prompting._image_id})
-    encoded = prompting.encode(IMAGES, plan([issue], context_block(context)).prompts)
-    assert {len(row) > encoded.last_image_token for row in encoded.ids} == {True}
+    special = sorted({*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values(), prompting.placeholder})
+    encoded = prompting.encode(FRAMES, plan([issue], context_block(context)).prompts)
+    assert {len(row) > encoded.last_placeholder for row in encoded.ids} == {True}
     return [{token: row.count(token) for token in special} for row in encoded.ids]
 
 
@@ -94,7 +95,7 @@ async def ranker() -> AsyncIterator[httpx.AsyncClient]:
 async def test_the_bundled_model_answers(ranker: httpx.AsyncClient, number: int) -> None:
     attack = ATTACKS[number]
     buffer = io.BytesIO()
-    IMAGES[0].save(buffer, "JPEG")
+    FRAMES[0].image.save(buffer, "JPEG")
     frame = {"time_s": 0.0, "jpeg": base64.b64encode(buffer.getvalue()).decode()}
     issue = {"id": "a", "name": attack[:100], "definition": attack[:200], "prompt": "P4"}
     context = {"title": attack[:1_000], "description": (attack * 20)[:10_000], "tags": [attack[:100]] * 64}

@@ -105,10 +105,10 @@ def test_text_cannot_add_frames_or_special_tokens(
     engine: ReferenceEngine, frames: list[FrameImage], hostile: str
 ) -> None:
     prompting = engine._ready().prompting
-    encoded = prompting.encode([frame.image for frame in frames[:2]], [f"{hostile} {PROMPTS[0]}", PROMPTS[1]])
+    encoded = prompting.encode(frames[:2], [f"{hostile} {PROMPTS[0]}", PROMPTS[1]])
     special = {0, 1, 2}
     for ids in encoded.ids:
-        assert ids.count(prompting._image_id) == 2 * TOKENS_PER_FRAME
+        assert ids.count(prompting.placeholder) == 2 * TOKENS_PER_FRAME
         assert not special & set(ids)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from services.torchvision_compat import ensure_torchvision
+from tests.integration.ranker.tiny_families import save_as_published
 
 SIZE, PATCH = 32, 16
 TOKENS_PER_FRAME = (SIZE // PATCH) ** 2
@@ -59,11 +60,12 @@ def build_tiny_llava(directory: Path, *, corpus: list[str] | None = None, max_po
         ),
         text_config=LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=32,
+            # Heads of 32: vLLM's attention on a CPU takes none that are smaller.
+            hidden_size=64,
             intermediate_size=64,
             num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
             max_position_embeddings=max_positions,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -76,7 +78,7 @@ def build_tiny_llava(directory: Path, *, corpus: list[str] | None = None, max_po
         vision_feature_select_strategy="default",
         image_seq_length=TOKENS_PER_FRAME,
     )
-    LlavaForConditionalGeneration(config).eval().save_pretrained(directory)
+    save_as_published(LlavaForConditionalGeneration(config), directory)
     LlavaProcessor(
         image_processor=CLIPImageProcessor(
             size={"height": SIZE, "width": SIZE}, do_center_crop=False, crop_size={"height": SIZE, "width": SIZE}

@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import httpx
 import pytest
 
+import ranker_svc.settings
 from services.clients import RouterClient
 from services.errors import InvalidPayload
 from tests.unit.cli.bank import Bank
@@ -18,13 +20,14 @@ from winnow.locate import STATE_FILE, gateway_url, hold, read_state, write_state
 from winnow.output import require_writable
 from winnow.report import Clip
 from winnow.seeds import OF_ONES_OWN, UNFINISHED, bundled_fit, load_seeds, read_manifest
-from winnow.stack import Ports, service_specs, without_settings
+from winnow.stack import EngineName, Ports, demo_environment, service_specs, without_settings
 from winnow.supervisor import SupervisorError
 
 
 def test_services_are_started_on_loopback_and_know_one_another(tmp_path: Path) -> None:
     given = {"PATH": "/bin", "WINNOW_ROUTER_PORT": "1", "WINNOW_RANKER_MODEL": "mine"}
     ranker, router, gateway = service_specs(Ports(1001, 1002, 1003), tmp_path, environment=given, engine="reference")
+    assert "WINNOW_RANKER_DEVICE" not in ranker.environment
     assert [spec.name for spec in (ranker, router, gateway)] == ["ranker", "router", "gateway"]
     assert gateway.environment["WINNOW_GATEWAY_ROUTER_URL"] == router.url == "http://127.0.0.1:1002"
     assert router.environment["WINNOW_ROUTER_RANKER_URLS"] == ranker.url == "http://127.0.0.1:1003"
@@ -37,6 +40,34 @@ def test_services_are_started_on_loopback_and_know_one_another(tmp_path: Path) -
 def test_a_demo_sees_no_settings_of_the_user() -> None:
     given = {"PATH": "/bin", "WINNOW_RANKER_MODEL": "mine", "DATABASE_URL": "postgresql://h/d", "QDRANT_URL": "q"}
     assert without_settings(given) == {"PATH": "/bin"}
+    assert demo_environment(given, EngineName.VLLM) == {"PATH": "/bin"}
+
+
+def test_a_demo_on_openai_keeps_where_its_servers_are_and_needs_them() -> None:
+    servers = {"WINNOW_RANKER_OPENAI_URLS": "http://a:8000", "WINNOW_RANKER_OPENAI_API_KEY": "k"}
+    given = {"PATH": "/bin", "WINNOW_RANKER_MODEL": "mine", **servers}
+    assert demo_environment(given, EngineName.OPENAI) == {"PATH": "/bin", **servers}
+    assert demo_environment(given, EngineName.REFERENCE) == {"PATH": "/bin"}
+    with pytest.raises(SupervisorError, match="set WINNOW_RANKER_OPENAI_URLS"):
+        demo_environment({**given, "WINNOW_RANKER_OPENAI_URLS": ""}, EngineName.OPENAI)
+
+
+def test_the_command_line_knows_the_engines_of_the_ranker() -> None:
+    assert {each.value for each in EngineName} == set(get_args(ranker_svc.settings.EngineName))
+
+
+def test_a_device_that_is_named_is_the_rankers(tmp_path: Path) -> None:
+    ranker, router, _ = service_specs(Ports(), tmp_path, environment={}, engine="vllm", device="cuda")
+    assert ranker.environment["WINNOW_RANKER_DEVICE"] == "cuda"
+    assert "WINNOW_RANKER_DEVICE" not in router.environment
+
+
+@pytest.mark.parametrize(("engine", "set_to"), [("vllm", None), (None, "vllm")])
+def test_who_waits_is_told_that_vllm_loads(tmp_path: Path, engine: str | None, set_to: str | None) -> None:
+    environment = {"WINNOW_RANKER_ENGINE": set_to} if set_to else {}
+    ranker, router, _ = service_specs(Ports(), tmp_path, environment=environment, engine=engine)
+    assert "into vLLM" in ranker.starting
+    assert router.starting == "starting"
 
 
 def test_the_gateway_is_the_named_one_then_the_environments_then_the_running_one(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from tests.unit.cli.conftest import Services
-from winnow.child import readable
+from winnow.child import Child, readable
 from winnow.running import running
 from winnow.supervisor import Supervisor, SupervisorError, free_ports, port_is_free
 
@@ -37,6 +38,15 @@ def wait_gone(pids: list[int], seconds: float = 10.0) -> bool:
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def test_what_a_service_does_before_it_listens_is_told(services: Services, tmp_path: Path) -> None:
+    silent = (sys.executable, "-S", "-c", "import time; time.sleep(60)")
+    child = Child(replace(services.spec("ranker"), command=silent, starting="loading its model"), tmp_path)
+    try:
+        assert child.missing() == {"process": "loading its model"}
+    finally:
+        child.kill()
 
 
 @linux

@@ -210,7 +210,10 @@ def test_the_overlay_gives_the_ranker_a_gpu_and_says_so(monkeypatch: pytest.Monk
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
     settings: Any = settings_of("ranker", service, monkeypatch)
-    assert (settings.device, settings.dtype) == ("cuda", "bfloat16")
+    assert (settings.engine, settings.device, settings.dtype) == ("vllm", "cuda", "bfloat16")
+    assert settings.tensor_parallel_size == device["count"]
+    assert settings.model.startswith("/models/")
+    assert "./models:/models:ro" in service["volumes"]
     assert {name: value for name, value in WITH_GPU["services"].items() if name != "ranker"} == {
         name: value for name, value in SERVICES.items() if name != "ranker"
     }

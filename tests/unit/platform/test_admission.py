@@ -40,6 +40,18 @@ async def test_a_draining_service_takes_nothing_new_and_stops_the_rest_after_its
     assert refusals == ["draining"]
 
 
+async def test_a_failed_service_takes_nothing_new_and_stops_the_rest_at_once() -> None:
+    refusals: list[str] = []
+    admission = Admission(2, service="sample", retry_after_s=1.0)
+    admission.watch(refusals.append)
+    with admission.place():
+        admission.refuse("engine: it died")
+        assert admission.stopped.is_set()
+        with pytest.raises(NotReady, match="engine: it died"), admission.place():
+            pass
+    assert refusals == ["failed"]
+
+
 class Connection:
     """An ASGI receive whose caller leaves when told to."""
 

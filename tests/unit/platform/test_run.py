@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[3]
 WAIT_S = 60.0
 
 SAMPLE = """
-import asyncio, os
+import asyncio, os, time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from fastapi import Request
@@ -28,7 +28,7 @@ from prometheus_client import CollectorRegistry
 from pydantic_settings import SettingsConfigDict
 from services.settings import ServiceSettings
 from services.telemetry.metrics import HttpMetrics
-from services.web import Admission, admission_of, create_service_app, while_wanted
+from services.web import Admission, admission_of, create_service_app, failure_of, while_wanted
 from services.web.server import run
 
 class Known(Exception):
@@ -39,14 +39,23 @@ class Settings(ServiceSettings):
     port: int = 0
     fails: str = ""
     work_s: float = 0.5
+    start_s: float = 0.0
+    exit_delay_s: float = 0.0
 
 def create(settings):
     @asynccontextmanager
-    async def lifespan(_):
+    async def lifespan(app):
+        (settings.data_dir / "starting").touch()
+        try:
+            await asyncio.to_thread(time.sleep, settings.start_s)
+        finally:
+            (settings.data_dir / "let-go").touch()
         if settings.fails == "known":
             raise Known("the model is absent")
         if settings.fails == "unknown":
             raise RuntimeError("a bug")
+        if settings.fails == "later":
+            failure_of(app).declare("part", "it broke", exit_delay_s=settings.exit_delay_s)
         yield {"greeting": "hello"}
         (settings.data_dir / "closed").touch()
 
@@ -130,8 +139,7 @@ def test_a_failed_start_is_one_line(tmp_path: Path, fails: str, says: str, trace
 def test_work_in_flight_is_finished_or_refused(
     tmp_path: Path, how: signal.Signals, grace_s: float, status: int
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     work_s = 1.0 if status == 200 else 60.0
     with sample(tmp_path, port=port, shutdown_grace_s=grace_s, work_s=work_s) as process:
         answer = asked_when_live(f"http://127.0.0.1:{port}", process, tmp_path / "working", how)
@@ -141,6 +149,52 @@ def test_work_in_flight_is_finished_or_refused(
     assert code in (0, -how)
     assert [line for line in lines if line["level"] == "ERROR"] == []
     assert (tmp_path / "closed").exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_start_at_once_whatever_its_threads_do(tmp_path: Path, how: signal.Signals) -> None:
+    with sample(tmp_path, start_s=WAIT_S * 10) as process:
+        wait_for((tmp_path / "starting").exists)
+        process.send_signal(how)
+        code, lines = end_of(process)
+    assert code == 0
+    assert [line for line in lines if line["level"] in ("WARNING", "ERROR")] == []
+    assert (tmp_path / "let-go").exists()
+
+
+def test_a_failure_is_seen_first_and_then_ends_the_service_with_code_1(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    with sample(tmp_path, port=port, fails="later", exit_delay_s=3.0) as process:
+        wait_for(lambda: answers(url))
+        ready, work = (httpx.get(url + path, trust_env=False) for path in ("/health/ready", "/v1/work"))
+        metrics = httpx.get(f"{url}/metrics", trust_env=False).text
+        line = refusal(process)
+    assert (ready.status_code, ready.json()["missing"]) == (503, {"part": "it broke"})
+    assert (work.status_code, work.json()["code"], work.json()["retryable"]) == (503, "not_ready", True)
+    assert "part: it broke" in work.json()["detail"]
+    assert 'winnow_admission_rejected_total{reason="failed",service="sample"} 1.0' in metrics
+    assert 'winnow_ready{service="sample"} 0.0' in metrics
+    assert line["msg"] == "the service cannot go on: part: it broke"
+    assert (tmp_path / "closed").exists()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    ends = time.monotonic() + WAIT_S
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/live", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def asked_when_live(url: str, process: "subprocess.Popen[bytes]", working: Path, how: signal.Signals) -> httpx.Response:

@@ -17,6 +17,8 @@ PLAIN = configuration_of(Settings(), {})
         {"max_frames": 4},
         {"dtype": "bfloat16"},
         {"device": "cuda"},
+        {"quantization": "fp8"},
+        {"engine_args": {"kv_cache_dtype": "fp8"}},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -27,6 +29,18 @@ def test_settings_that_change_answers_change_it(change: dict[str, object]) -> No
 def test_settings_that_change_none_do_not() -> None:
     moved = Settings.model_validate({"port": 1, "log_level": "debug", "threads": 3, "max_waiting": 7, "data_dir": "/x"})
     assert configuration_of(moved, {}) == PLAIN
+    batched = Settings.model_validate(
+        {
+            "max_model_len": 8192,
+            "max_num_seqs": 9,
+            "max_num_batched_tokens": 99,
+            "kv_cache_gib": 4,
+            "gpu_memory_utilization": 0.5,
+            "tensor_parallel_size": 2,
+            "enforce_eager": True,
+        }
+    )
+    assert configuration_of(batched, {}) == PLAIN
 
 
 def test_a_setting_counts_unless_it_is_named() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from functools import partial
 
 import pytest
@@ -10,6 +11,8 @@ from ranker_svc.engines.worker import SerialWorker
 from services.deadline import Deadline
 from services.errors import DeadlineExceeded
 
+HELD_S = 10.0
+
 
 async def blocked(worker: SerialWorker, gate: threading.Event) -> "asyncio.Task[bool]":
     """A call that holds the thread until the gate opens."""
@@ -17,7 +20,7 @@ async def blocked(worker: SerialWorker, gate: threading.Event) -> "asyncio.Task[
 
     def hold() -> bool:
         running.set()
-        return gate.wait(10)
+        return gate.wait(HELD_S)
 
     task = asyncio.create_task(worker.run(hold))
     await asyncio.to_thread(running.wait, 10)
@@ -67,6 +70,20 @@ def test_leaving_a_running_call_does_not_let_the_next_one_in_early() -> None:
         await worker.close()
 
     asyncio.run(scenario())
+
+
+def test_a_running_call_does_not_hold_up_the_close() -> None:
+    async def scenario() -> None:
+        worker, gate = SerialWorker("test"), threading.Event()
+        running = await blocked(worker, gate)
+        running.cancel()
+        await worker.close()
+        assert not gate.is_set()
+        gate.set()
+
+    began = time.monotonic()
+    asyncio.run(scenario())
+    assert time.monotonic() - began < HELD_S / 2
 
 
 def test_an_error_reaches_its_caller_and_the_worker_goes_on() -> None:

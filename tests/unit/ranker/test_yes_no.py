@@ -1,10 +1,12 @@
 """Which tokens are Yes and No, and what a distribution says about them."""
 
+import math
+
 import numpy as np
 import pytest
 
 from ranker_svc.engines.protocol import EngineStartError
-from ranker_svc.engines.yes_no import AnswerTokens, answer_tokens, common_prefix, read_answer
+from ranker_svc.engines.yes_no import AnswerTokens, answer_tokens, common_prefix, read_answer, read_logprobs
 
 VOCABULARY = {"Yes": 1000, " Yes": 1001, "No": 1002, " No": 1003, " no": 1004}
 
@@ -56,3 +58,22 @@ def test_read_answer_survives_large_logits_and_refuses_nan() -> None:
 )
 def test_common_prefix_leaves_each_a_token(sequences: list[list[int]], expected: int) -> None:
     assert common_prefix(sequences) == expected
+
+
+def test_logprobs_say_what_logits_say() -> None:
+    logits = np.array([0.5, 3.0, -1.0, 2.0, 0.0, 4.0], dtype=np.float32)
+    logprobs = logits - np.log(np.exp(logits).sum())
+    expected = read_answer(logits, AnswerTokens(yes=(1, 3), no=(0, 2)))
+    found = read_logprobs([float(logprobs[i]) for i in (1, 3)], [float(logprobs[i]) for i in (0, 2)])
+    assert found.logit_yes - found.logit_no == pytest.approx(expected.logit_yes - expected.logit_no)
+    assert found.answer_mass == pytest.approx(expected.answer_mass)
+
+
+@pytest.mark.parametrize("yes", [[math.nan], [-math.inf], [-math.inf, -math.inf]])
+def test_logprobs_that_are_not_finite_are_refused(yes: list[float]) -> None:
+    with pytest.raises(FloatingPointError, match="no finite logits for Yes"):
+        read_logprobs(yes, [-0.1])
+
+
+def test_a_spelling_without_probability_is_no_fault() -> None:
+    assert read_logprobs([-math.inf, math.log(0.25)], [math.log(0.5)]).answer_mass == pytest.approx(0.75)

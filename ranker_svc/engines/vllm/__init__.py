@@ -1,0 +1,1 @@
+"""The production engine: vLLM's AsyncLLM in this process."""

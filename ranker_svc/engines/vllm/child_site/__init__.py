@@ -1,0 +1,1 @@
+"""A directory for PYTHONPATH: what the interpreters of vLLM's processes run first."""

@@ -1,0 +1,33 @@
+"""The ranker's metrics of its engine: shown while it runs, with those of the engine's own."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from ranker_svc.metrics import RankerMetrics
+from services.contracts import ModelIdentity
+
+
+class Own(Collector):
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("engine:own", "Of the engine.", value=7)
+
+
+def test_the_engine_is_up_with_its_own_metrics_until_it_dies_or_is_closed() -> None:
+    registry = CollectorRegistry()
+    metrics = RankerMetrics(registry)
+
+    def value(name: str) -> float | None:
+        return registry.get_sample_value(name)
+
+    assert (value("winnow_ranker_engine_up"), value("engine:own")) == (0.0, None)
+    model = ModelIdentity(name="m", fingerprint="f", engine="e")
+    for _ in range(2):  # an app may be started again
+        with metrics.watching(waiting=lambda: 3, model=model, collector=Own()):
+            assert value("winnow_ranker_requests_waiting") == 3.0
+            assert (value("winnow_ranker_engine_up"), value("engine:own")) == (1.0, 7.0)
+            metrics.died()
+            assert (value("winnow_ranker_engine_up"), value("engine:own")) == (0.0, 7.0)
+        assert (value("winnow_ranker_engine_up"), value("engine:own")) == (0.0, None)
