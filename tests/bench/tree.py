@@ -26,6 +26,12 @@ def cpu_seconds(pid: int) -> float:
     return total
 
 
+def own_cpu_seconds(pid: int) -> float:
+    """User and system time of the process so far, without its descendants."""
+    used = psutil.Process(pid).cpu_times()
+    return float(used.user + used.system)
+
+
 def memory(pid: int) -> Memory:
     """Memory of the process and its descendants now."""
     rss = pss = processes = 0

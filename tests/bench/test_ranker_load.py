@@ -1,0 +1,88 @@
+"""(d) The ranker under load that does not wait: arrivals on a schedule, at 50, 80 and 120 % of saturation."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench.helper import Helper
+from tests.bench.ranker_process import MODELS, Numbers, all_answered, count_for, measured, model_named, ranker_process
+from tests.bench.ranker_requests import Asked
+from tests.bench.results import Report
+
+LOADS = (0.5, 0.8, 1.2)
+SATURATING = 32
+LOAD_S = 20.0
+SATURATION_S = 8.0
+LEAST_DEADLINE_S = 2.0
+CALLERS = 200
+"""More than can be in flight: nobody waits for a free caller."""
+
+
+@pytest.mark.usefixtures("needs_vllm")
+@pytest.mark.parametrize("name", MODELS)
+def test_ranker_load(name: str, tmp_path: Path, report: Report) -> None:
+    model = model_named(name)
+    asked = Asked("P2", 1, model.side)
+    numbers = Numbers()
+    with ExitStack() as stack:
+        client = stack.enter_context(Helper("tests.bench.rank_client"))
+        ranker = stack.enter_context(ranker_process(tmp_path, "vllm", model))
+
+        def closed(count: int, callers: int) -> dict[str, Any]:
+            return all_answered(measured(client, ranker, asked, numbers.take(count), count, callers))
+
+        warm = closed(SATURATING, SATURATING)
+        alone = closed(8, 1)
+        full = closed(count_for(SATURATION_S, warm["requests"], SATURATING), SATURATING)
+        deadline_s = max(LEAST_DEADLINE_S, 5 * alone["p50_ms"] / 1000)
+        figures: dict[str, Any] = {
+            "saturation_requests": full["requests"],
+            "unloaded_p50_ms": alone["p50_ms"],
+            "deadline_s": deadline_s,
+        }
+        rows = []
+        for load in LOADS:
+            rate = load * full["requests"]
+            count = count_for(LOAD_S, rate, SATURATING)
+            schedule = {"rate": rate, "seed": 4, "deadline_ms": round(1000 * deadline_s)}
+            got = measured(client, ranker, asked, numbers.take(count), count, CALLERS, **schedule)
+            each = _shares(got, count, deadline_s)
+            figures[f"{load:.0%}"] = each
+            rows.append(
+                (
+                    f"{load:.0%}",
+                    count,
+                    f"{rate:.1f}",
+                    *(f"{each[key]:.0f}" for key in ("p50_ms", "p95_ms", "p99_ms")),
+                    f"{each['goodput']:.1f}",
+                    *(f"{each[key]:.1%}" for key in ("good", "rejected", "late")),
+                )
+            )
+    report.table(
+        f"Open-loop load, engine vllm, {name}, P2 with one issue",
+        ("load", "requests", "arrivals/s", "p50 ms", "p95 ms", "p99 ms", "goodput/s", "in time", "429", "504"),
+        rows,
+        note=f"Poisson arrivals for about {LOAD_S:.0f} s; saturation is {full['requests']:.1f} requests/s "
+        f"({SATURATING} callers, closed loop). Deadline {deadline_s:.1f} s; alone a request takes "
+        f"{alone['p50_ms']:.0f} ms. Times are of the accepted requests, from the moment at which they were due.",
+    )
+    report.write(f"ranker_load: {name}", figures)
+
+
+def _shares(got: dict[str, Any], count: int, deadline_s: float) -> dict[str, Any]:
+    """Latency of the accepted, and what became of all requests."""
+    assert set(got["statuses"]) <= {"200", "429", "504"}, got["statuses"]
+    rows = got["raw"]["rows"]
+    assert len(rows) == count
+    good = sum(status == 200 and seconds <= deadline_s for _, seconds, status in rows)
+    kept = ("p50_ms", "p95_ms", "p99_ms", "front_cpu_ms", "engine_cpu_ms", "client_cpu_ms", "statuses")
+    return {
+        **{key: got[key] for key in kept},
+        "requests": count,
+        "goodput": good / got["raw"]["elapsed"],
+        "good": good / count,
+        "rejected": sum(status == 429 for _, _, status in rows) / count,
+        "late": sum(status == 504 for _, _, status in rows) / count,
+    }

@@ -1,0 +1,88 @@
+"""The vllm engine judges the bundled clips as the reference engine does; on more videos: tests/bench/test_parity.py."""
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from ranker_svc.engines.create import calibrators_directory
+from ranker_svc.engines.vllm.engine import VllmEngine
+from ranker_svc.metrics import RankerMetrics
+from ranker_svc.ranker import Ranker
+from ranker_svc.settings import Settings
+from services.calibration import load_calibrators
+from services.contracts import Frame
+from tests.bench.parity import PROMPTS, SEVERAL, Judgement, Said, apart, ask, frames_of, ranker_with
+from tests.vllm.conftest import CLIPS
+from tests.vllm.server import NAME, vllm_server
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[tuple[Frame, ...]]:
+    found = [frames_of(video) for video in sorted(CLIPS.glob("*.mp4"))]
+    assert len(found) == 16
+    return found
+
+
+@pytest.fixture(scope="module")
+async def reference(frames: list[tuple[Frame, ...]]) -> Said:
+    async with ranker_with(Settings(engine="reference")) as ranker:
+        return await ask(ranker, frames)
+
+
+@asynccontextmanager
+async def ranker_around(engine: VllmEngine) -> AsyncIterator[Ranker]:
+    """A ranker around the engine of this session."""
+    settings = Settings(engine="vllm")
+    calibrators = load_calibrators(calibrators_directory(settings))
+    with ThreadPoolExecutor(max_workers=1) as decoder:
+        yield Ranker(settings, engine, calibrators, decoder, RankerMetrics(CollectorRegistry()))
+
+
+async def test_vllm_agrees_with_reference(engine: VllmEngine, reference: Said, frames: list[tuple[Frame, ...]]) -> None:
+    async with ranker_around(engine) as ranker:
+        said = await ask(ranker, frames)
+    # One request about one issue and one about several, for each clip and template.
+    assert len(said.judgements) == 16 * len(PROMPTS) * (1 + SEVERAL)
+    found = apart(reference.judgements, said.judgements)
+    assert found.holds(), found
+
+
+async def test_a_vllm_server_agrees_with_reference(
+    reference: Said, frames: list[tuple[Frame, ...]], tmp_path: Path
+) -> None:
+    with vllm_server(tmp_path) as server:
+        settings = Settings(engine="openai", openai_urls=(server.url,), openai_model=NAME)
+        async with ranker_with(settings) as ranker:
+            said = await ask(ranker, frames)
+    found = apart(reference.judgements, said.judgements)
+    assert found.holds(), found
+
+
+SAME = {
+    (video, PROMPTS[0], 1, "weapon_threat"): Judgement(p_yes=(0.1,), score=0.1, probability=0.49)
+    for video in range(100)
+}
+FIRST = next(iter(SAME))
+
+
+def test_equal_judgements_hold() -> None:
+    assert apart(SAME, dict(SAME)).holds()
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        Judgement(p_yes=(0.13,), score=0.1, probability=0.49),
+        Judgement(p_yes=(0.1,), score=0.13, probability=0.49),
+        Judgement(p_yes=(0.1,), score=0.1, probability=0.46),
+        # As near as can be, but on the other side of the threshold: one verdict in a hundred is too many.
+        Judgement(p_yes=(0.1,), score=0.1, probability=0.501),
+    ],
+    ids=["p(Yes)", "score", "probability", "verdict"],
+)
+def test_a_difference_is_seen(moved: Judgement) -> None:
+    assert not apart(SAME, {**SAME, FIRST: moved}).holds()
