@@ -24,12 +24,13 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class ServiceSpec:
-    """What to start, where it will listen, and its whole environment."""
+    """What to start, where it will listen, its whole environment, and what it does before it listens."""
 
     name: str
     command: Sequence[str]
     url: str
     environment: Mapping[str, str]
+    starting: str = "starting"
 
 
 class Child:
@@ -65,7 +66,7 @@ class Child:
             answer = httpx.get(f"{self.spec.url}/health/ready", timeout=HEALTH_TIMEOUT_S, trust_env=False)
             health = Health.model_validate_json(answer.content)
         except (httpx.HTTPError, ValidationError):
-            return {"process": "starting"}
+            return {"process": self.spec.starting}
         if answer.status_code == httpx.codes.OK:
             return {}
         return health.missing or {"process": health.status}

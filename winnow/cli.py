@@ -21,7 +21,7 @@ from winnow.moderate import Outcome, moderate, short_name
 from winnow.report import printable, row
 from winnow.seed_commands import app as seed_commands
 from winnow.seeds import BUNDLED
-from winnow.stack import Ports
+from winnow.stack import EngineName, Ports
 from winnow.supervisor import SupervisorError
 from winnow.up import run_up
 
@@ -41,6 +41,7 @@ app.add_typer(seed_commands, name="seeds")
 app.add_typer(key_commands, name="keys")
 
 DataDir = Annotated[Path | None, typer.Option(help="Data directory; default: the user's data directory.")]
+Device = Annotated[str | None, typer.Option(help="Device of the ranker's model, e.g. cuda; default: its own setting.")]
 Timeout = Annotated[
     float, typer.Option(min=1.0, max=MAX_TIMEOUT_S, help="Seconds in which the services must be ready.")
 ]
@@ -75,7 +76,8 @@ def up(
     port: Annotated[int, typer.Option(min=1, max=MAX_PORT, help="Port of the gateway.")] = Ports.gateway,
     router_port: Annotated[int, typer.Option(min=1, max=MAX_PORT, help="Port of the router.")] = Ports.router,
     ranker_port: Annotated[int, typer.Option(min=1, max=MAX_PORT, help="Port of the ranker.")] = Ports.ranker,
-    engine: Annotated[str | None, typer.Option(help="Engine of the ranker; default: its own setting.")] = None,
+    engine: Annotated[EngineName | None, typer.Option(help="Engine of the ranker; default: its own setting.")] = None,
+    device: Device = None,
     seeds: Annotated[Path | None, typer.Option(help="Seeds for an empty bank; default: the bundled ones.")] = None,
     no_seeds: Annotated[bool, typer.Option("--no-seeds", help="Leave an empty bank empty.")] = False,
     timeout: Timeout = READY_TIMEOUT_S,
@@ -88,6 +90,7 @@ def up(
             data_dir=data_dir or default_data_dir(),
             console=console,
             engine=engine,
+            device=device,
             seeds=seeds,
             no_seeds=no_seeds,
             timeout_s=timeout,
@@ -156,7 +159,8 @@ def moderate_files(
 
 @app.command()
 def demo(
-    engine: Annotated[str, typer.Option(help="Engine of the ranker.")] = "reference",
+    engine: Annotated[EngineName, typer.Option(help="Engine of the ranker.")] = EngineName.REFERENCE,
+    device: Device = None,
     out: Annotated[Path, typer.Option(help="Where the decisions are written.")] = Path("build/demo.json"),
     data_dir: Annotated[Path, typer.Option(help="Data directory, kept between runs.")] = Path("build/demo-data"),
     bundled: Annotated[Path, typer.Option(help="Directory with clips/ and seeds/.", hidden=True)] = BUNDLED,
@@ -167,6 +171,7 @@ def demo(
     try:
         run_demo(
             engine=engine,
+            device=device,
             out=out,
             data_dir=data_dir,
             bundled=bundled,

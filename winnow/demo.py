@@ -21,7 +21,7 @@ from winnow.moderate import explain
 from winnow.output import require_writable, write_text
 from winnow.report import Clip, agreement, row
 from winnow.running import fill_bank, running
-from winnow.stack import Ports, service_specs, url, without_settings
+from winnow.stack import EngineName, Ports, demo_environment, service_specs, url
 from winnow.supervisor import SupervisorError, free_ports
 
 CLIP_TIMEOUT_S = 60.0
@@ -54,7 +54,8 @@ def read_clips(directory: Path) -> list[Clip]:
 
 def run_demo(
     *,
-    engine: str,
+    engine: EngineName,
+    device: str | None,
     out: Path,
     data_dir: Path,
     bundled: Path,
@@ -66,6 +67,7 @@ def run_demo(
 
     Args:
         engine: of the ranker.
+        device: of its model, e.g. `cuda`; None is the ranker's default.
         out: the JSON file: `{"decisions": [...], "agreement": n}`.
         data_dir: of the services; kept, so that a second run finds the seeds in the bank.
         bundled: directory with `clips/` and `seeds/`.
@@ -79,9 +81,10 @@ def run_demo(
     require_writable(out)
     if out.is_file():
         out.unlink()
+    environment = demo_environment(os.environ, engine)
     clips = read_clips(bundled / "clips")
     ports = Ports(*free_ports(3))
-    specs = service_specs(ports, data_dir, environment=without_settings(os.environ), engine=engine)
+    specs = service_specs(ports, data_dir, environment=environment, engine=engine, device=device)
     with hold(data_dir), running(specs, data_dir, console, timeout_s=timeout_s) as supervisor:
         fill_bank(supervisor, url(ports.router), bundled / "seeds", data_dir, console)
         gateway = url(ports.gateway)

@@ -9,7 +9,7 @@ from rich.console import Console
 from winnow.locate import hold, write_state
 from winnow.running import fill_bank, running
 from winnow.seeds import BUNDLED, bundled_fit
-from winnow.stack import ROUTER_TOKEN, Ports, service_specs, url
+from winnow.stack import ROUTER_TOKEN, EngineName, Ports, service_specs, url
 from winnow.supervisor import SupervisorError, port_is_free
 
 
@@ -18,7 +18,8 @@ def run_up(
     ports: Ports,
     data_dir: Path,
     console: Console,
-    engine: str | None,
+    engine: EngineName | None,
+    device: str | None,
     seeds: Path | None,
     no_seeds: bool,
     timeout_s: float,
@@ -30,6 +31,7 @@ def run_up(
         data_dir: keeps everything; made where it is missing.
         console: where progress goes.
         engine: of the ranker; None is its default.
+        device: of its model; None is its default.
         seeds: directory of the seeds for an empty bank; None means the bundled ones, where they fit.
         no_seeds: leave an empty bank empty.
         timeout_s: seconds in which the services must be ready.
@@ -45,7 +47,7 @@ def run_up(
         chosen = BUNDLED / "seeds"
     with hold(data_dir):
         require_free(ports)
-        specs = service_specs(ports, data_dir, environment=os.environ, engine=engine)
+        specs = service_specs(ports, data_dir, environment=os.environ, engine=engine, device=device)
         with running(specs, data_dir, console, timeout_s=timeout_s) as supervisor:
             state = write_state(data_dir, url(ports.gateway))
             try:

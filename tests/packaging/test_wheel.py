@@ -1,5 +1,6 @@
 """The wheel of the whole project: the packages and what ships with them, and nothing of the tests."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -65,3 +66,9 @@ def test_licence_and_notice_travel_along(wheel: zipfile.ZipFile) -> None:
 def test_the_command_is_installed(wheel: zipfile.ZipFile) -> None:
     (name,) = [each for each in wheel.namelist() if each.endswith("entry_points.txt")]
     assert "winnow = winnow.cli:main" in wheel.read(name).decode()
+
+
+def test_vllm_finds_what_it_runs_in_its_processes(wheel: zipfile.ZipFile) -> None:
+    (name,) = [each for each in wheel.namelist() if each.endswith("entry_points.txt")]
+    (plugin,) = re.findall(r"\[vllm\.general_plugins\]\n\w+ = ([\w.]+):register\n", wheel.read(name).decode())
+    assert f"{plugin.replace('.', '/')}.py" in wheel.namelist()
