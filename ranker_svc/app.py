@@ -65,8 +65,9 @@ def _lifespan(
         engine = make_engine()
         try:
             await engine.start()
-            shown = metrics.watching(waiting=lambda: engine.waiting, model=engine.identity, collector=engine.collector)
-            with shown:
+            with metrics.watching(
+                waiting=lambda: engine.waiting, model=lambda: engine.identity, collector=engine.collector
+            ):
                 watch = asyncio.create_task(_declare_death(engine, metrics, failure_of(app), settings.exit_delay_s))
                 try:
                     yield State(ranker=Ranker(settings, engine, calibrators, decoder, metrics))

@@ -18,6 +18,7 @@ WITHOUT_EFFECT = (
     "threads",
     "max_waiting",
     "retry_after_s",
+    "exit_delay_s",
     "max_model_len",
     "max_num_seqs",
     "max_num_batched_tokens",

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from services.contracts import IssueRank, ModelIdentity
@@ -13,6 +15,25 @@ from services.telemetry.labels import LabelBudget
 STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 # Action thresholds of policies lie in the upper half; both ends are finer, since a well calibrated model lives there.
 PROBABILITY_BUCKETS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+
+
+class _ModelInfo(Collector):
+    """The model that answers, read at every scrape: of servers that were down at the start it is known later."""
+
+    def __init__(self) -> None:
+        self.identity: Callable[[], ModelIdentity] | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """One series while an engine runs."""
+        info = GaugeMetricFamily(
+            "winnow_ranker_model_info",
+            "1; the model that answers. The fingerprint begins with `unknown-` until the engine openai met a server.",
+            labels=["model", "fingerprint", "engine"],
+        )
+        if self.identity is not None:
+            model = self.identity()
+            info.add_metric([model.name, model.fingerprint, model.engine], 1.0)
+        yield info
 
 
 class RankerMetrics:
@@ -58,12 +79,8 @@ class RankerMetrics:
             "Requests that wait for the engine, of the vllm engine their prompts; scale on this.",
             registry=registry,
         )
-        self._model = Gauge(
-            "winnow_ranker_model_info",
-            "1; the model that answers.",
-            ["model", "fingerprint", "engine"],
-            registry=registry,
-        )
+        self._model = _ModelInfo()
+        registry.register(self._model)
         self._up = Gauge(
             "winnow_ranker_engine_up",
             "1 while the engine runs, 0 before it has started and once it has died.",
@@ -73,11 +90,15 @@ class RankerMetrics:
 
     @contextmanager
     def watching(
-        self, *, waiting: Callable[[], float], model: ModelIdentity, collector: Collector | None = None
+        self,
+        *,
+        waiting: Callable[[], float],
+        model: Callable[[], ModelIdentity],
+        collector: Collector | None = None,
     ) -> Iterator[None]:
         """Show the engine that runs for the block: its model, how many wait, and the metrics of its own."""
         self._waiting.set_function(waiting)
-        self._model.labels(model.name, model.fingerprint, model.engine).set(1)
+        self._model.identity = model
         self._up.set(1)
         if collector is not None:
             self._registry.register(collector)
@@ -85,6 +106,7 @@ class RankerMetrics:
             yield
         finally:
             self._up.set(0)
+            self._model.identity = None
             if collector is not None:
                 self._registry.unregister(collector)
 

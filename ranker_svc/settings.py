@@ -57,7 +57,8 @@ class Settings(InternalSettings):
     max_num_batched_tokens: int | None = Field(
         default=None,
         ge=1,
-        description="vLLM: most tokens in one step of the model; if unset 640 for each of `max_frames`, at least 8192.",
+        description="vLLM: most tokens in one step of the model; if unset what `max_frames` frames take in the model's "
+        "family, at least 8192.",
     )
     kv_cache_gib: float | None = Field(
         default=None,

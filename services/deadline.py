@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from services.errors import DeadlineExceeded, MalformedRequest
 
@@ -76,14 +77,60 @@ class Deadline:
     async def limit(self) -> AsyncIterator[None]:
         """Cancel the block when the deadline passes, and raise DeadlineExceeded instead.
 
-        A TimeoutError that the block raises by itself is left alone.
+        A TimeoutError that the block raises by itself is left alone. Limits may stand inside one another: one that ends
+        no later than the limit around it, in the same task, stands in for that one. Two that end together would cancel
+        the task twice, the second time in the midst of what it does about the first, and the inner block would see no
+        DeadlineExceeded.
         """
         self.check()
+        around = _limit.get()
         timeout = asyncio.timeout(self.remaining())
         try:
             async with timeout:
-                yield
+                limit = _Limit(self, timeout, asyncio.current_task())
+                with limit.current(), limit.standing_in_for(around):
+                    yield
         except TimeoutError as error:
             if timeout.expired():
                 raise DeadlineExceeded("The deadline has passed.") from error
             raise
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """A limit that runs, and the task that it cancels."""
+
+    deadline: Deadline
+    timeout: asyncio.Timeout
+    task: "asyncio.Task[Any] | None"
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Be the limit around those that begin in the block."""
+        token = _limit.set(self)
+        try:
+            yield
+        finally:
+            _limit.reset(token)
+
+    @contextmanager
+    def standing_in_for(self, around: "_Limit | None") -> Iterator[None]:
+        """Suspend the limit around this one for the block where this one ends no later."""
+        when = around.timeout.when() if around is not None and self._covers(around) else None
+        if around is None or when is None:
+            yield
+            return
+        around.timeout.reschedule(None)
+        try:
+            yield
+        finally:
+            around.timeout.reschedule(when)
+
+    def _covers(self, around: "_Limit") -> bool:
+        here, there = self.deadline, around.deadline
+        # A task begins with the context of the one that made it, whose limits do not cancel it.
+        mine = around.task is self.task and not around.timeout.expired()
+        return mine and here.clock is there.clock and here.at <= there.at
+
+
+_limit: ContextVar[_Limit | None] = ContextVar("winnow_limit", default=None)

@@ -1,6 +1,6 @@
 """Lets `import torchvision` succeed beside a torch build that its C++ operators were not compiled for."""
 
-import importlib.util
+import importlib.machinery
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,8 @@ def ensure_torchvision() -> None:
     `operator torchvision::nms does not exist` (pytorch/vision issue 9085). Declaring the two schemas first is enough:
     nothing here calls the operators. Where the operators do load, nothing is declared. Calling it again does nothing.
     """
-    spec = importlib.util.find_spec("torchvision")
+    # Not importlib.util: in vLLM's processes that would ask the finder which calls this function.
+    spec = importlib.machinery.PathFinder.find_spec("torchvision")
     if "torchvision" in sys.modules or spec is None or spec.origin is None:
         return
     import torch

@@ -33,6 +33,7 @@ class Family:
         config: entries of the checkpoint's config that are replaced; the processor's of the same name with them.
         processor: keyword arguments of the processor, given how many frames a request may have.
         least_frames: a video with fewer has its last frame repeated.
+        frame_tokens: most tokens of a frame of ordinary size, with room for some text.
     """
 
     model_type: str
@@ -40,6 +41,7 @@ class Family:
     config: Mapping[str, Any] = field(default_factory=dict)
     processor: Callable[[int], Mapping[str, Any]] = lambda max_frames: {}
     least_frames: int = 1
+    frame_tokens: int = 640
 
     def engine_arguments(self, max_frames: int) -> dict[str, Any]:
         """Arguments that vLLM needs for this family, by their names in its `EngineArgs`.
@@ -86,14 +88,21 @@ def family_of(config: Any, frames_as: FramesWish = "auto") -> Family:
 
 
 def _images(config: Any, wish: FramesWish) -> Family:
-    """Frames as images, nothing else: LLaVA 1.5, and whatever is not known."""
+    """Frames as images, nothing else: LLaVA 1.5 (576 tokens a frame at 336 px), and whatever is not known."""
     return Family(config.model_type, "images")
 
 
 def _llava_next(config: Any, wish: FramesWish) -> Family:
     """One tile of the tower's size beside the overview: at 336 px at most 1,176 tokens a frame, not 2,880."""
     side = config.vision_config.image_size
-    return Family(config.model_type, "images", config={"image_grid_pinpoints": [Size([side, side])]})
+    rows = side // config.vision_config.patch_size
+    return Family(
+        config.model_type,
+        "images",
+        config={"image_grid_pinpoints": [Size([side, side])]},
+        # Overview, tile, and a token at the end of each of the tile's rows.
+        frame_tokens=max(640, 2 * rows * rows + rows),
+    )
 
 
 def _llava_onevision(config: Any, wish: FramesWish) -> Family:

@@ -1,8 +1,10 @@
 """What all clients share: the connection pool, one call under a deadline, problems turned back into errors."""
 
-from collections.abc import AsyncIterable, Mapping
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable, Coroutine, Mapping
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -27,6 +29,7 @@ CONNECT_TIMEOUT_S = 2.0
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Most bytes of an answer; one for 256 issues with five matches each has less than 1 MiB."""
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 _CODINGS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _MAX_DIGITS = 6
@@ -96,7 +99,8 @@ async def call(
         async with deadline.limit():
             sent = {**trace.outgoing_headers(), DEADLINE_HEADER: deadline.header(), **(headers or {})}
             try:
-                response = await _bounded(client, client.build_request(method, path, content=content, headers=sent))
+                request = client.build_request(method, path, content=content, headers=sent)
+                response = await _cancelled_once(_bounded(client, request))
             except httpx.HTTPError as error:
                 raise CallFailed(f"{type(error).__name__} on {method} {path}") from error
         span.set({"http.response.status_code": response.status_code})
@@ -119,6 +123,27 @@ async def _bounded(client: httpx.AsyncClient, request: httpx.Request) -> httpx.R
     # The body is decoded already.
     headers = [(name, value) for name, value in response.headers.multi_items() if name not in _CODINGS]
     return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=request)
+
+
+async def _cancelled_once(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled once at most, however often the caller is, and then awaited to its end.
+
+    A second cancellation would come while httpcore closes the connection for the first one: the server would work on,
+    and the pool would lose the place.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            # Read, so that asyncio does not complain of an error that nobody sees.
+            task.exception()
+        raise
+    return task.result()
 
 
 def result(response: httpx.Response, model: type[M]) -> M:

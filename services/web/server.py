@@ -46,6 +46,10 @@ class ServiceServer(uvicorn.Server):
             port=settings.port,
             # One process owns the spool, the local Qdrant and the model; more of them are more replicas.
             workers=1,
+            # Named, since uvicorn takes httptools and uvloop wherever they are installed, as they are beside vLLM:
+            # httptools does not bound the head of a request, and all that is said of either loop was tried on this one.
+            http="h11",
+            loop="asyncio",
             lifespan="off",
             ws="none",
             log_config=None,

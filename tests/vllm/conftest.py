@@ -2,8 +2,9 @@
 
 import gc
 import io
+import tempfile
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +84,31 @@ async def engine(encoder_runs: EncoderRuns) -> AsyncIterator[VllmEngine]:
     await closed(engine)
 
 
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The directory for temporary files of this process and of those that it starts; pytest's paths are too long."""
+    with tempfile.TemporaryDirectory(prefix="t") as directory:
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        monkeypatch.setenv("TMPDIR", directory)
+        yield Path(directory)
+
+
 async def closed(engine: VllmEngine) -> None:
     """Close an engine in a test. vLLM leaves its ZeroMQ context to the garbage collector, which complains."""
     await engine.close()
+    collect_contexts()
+
+
+def collect_contexts() -> None:
+    """Collect what vLLM leaves, without the complaint."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Unclosed context", ResourceWarning)
         gc.collect()
+
+
+def pytest_sessionfinish() -> None:
+    # The last test's tracebacks may hold an engine until that test is put away.
+    collect_contexts()
 
 
 @pytest.fixture

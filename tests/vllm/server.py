@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from ranker_svc.engines.vllm import child_site
 from ranker_svc.settings import bundled_model
 from tests.servers import free_port
 
@@ -18,7 +19,6 @@ START_S = 240.0
 STOP_S = 30.0
 NAME = "bundled"
 """Under which the model is served."""
-_SITE = "from services.torchvision_compat import ensure_torchvision\n\nensure_torchvision()\n"
 # As docs/ranker.md tells users to start one; the rest is what a CPU without a compiler wants.
 ARGUMENTS = ("--limit-mm-per-prompt", '{"image": 16}', "--enforce-eager")
 
@@ -47,10 +47,8 @@ class VllmServer:
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *own, *self._arguments]
         environment = {"VLLM_CPU_KVCACHE_SPACE": "1", **os.environ, "VLLM_NO_USAGE_STATS": "1"}
         # The server imports torchvision before it loads plugins; Python runs this in each of its processes.
-        site = self._log.parent / "site"
-        site.mkdir(exist_ok=True)
-        (site / "sitecustomize.py").write_text(_SITE, encoding="utf-8")
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(site), environment.get("PYTHONPATH"))))
+        site = str(Path(child_site.__file__).parent)
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (site, environment.get("PYTHONPATH"))))
         with self._log.open("ab") as log:
             # A session of its own: its engine is a child process, and both end together.
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)

@@ -1,6 +1,7 @@
 """An engine whose process is killed: it is noticed at once, callers hear of it, nothing hangs or stays behind."""
 
 import asyncio
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,13 +16,15 @@ PROMPTS = [f"Question {index}: does this video violate the policy? Answer Yes or
 REQUESTS = 120
 
 
-async def test_a_killed_engine(noise: Frames) -> None:
+async def test_a_killed_engine(noise: Frames, temporary: Path) -> None:
     before = set(psutil.Process().children(recursive=True))
     engine = VllmEngine(Settings(engine="vllm"))
     await engine.start()
     started = [child for child in psutil.Process().children(recursive=True) if child not in before]
     own = {child.name(): child for child in started if child.name().startswith("VLLM::")}
     assert set(own) == {"VLLM::EngineCore", "VLLM::Worker"}
+    (directory,) = temporary.glob("vllm*")
+    assert any(entry.is_socket() for entry in directory.iterdir())
     died = asyncio.create_task(engine.died())
     asked = [asyncio.create_task(engine.answer(noise(8), PROMPTS, Deadline.after(60.0))) for _ in range(REQUESTS)]
     await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
@@ -42,3 +45,4 @@ async def test_a_killed_engine(noise: Frames) -> None:
         await closed(engine)
     _, alive = psutil.wait_procs(own.values(), timeout=15.0)
     assert not alive
+    assert list(temporary.glob("vllm*")) == []

@@ -157,3 +157,8 @@ async def test_it_is_healthy_and_says_who_it_is(engine: VllmEngine, reference: R
     assert await engine.health() is None
     assert engine.identity == reference.identity.model_copy(update={"engine": "vllm"})
     assert engine.identity.name == Path(bundled_model()).name
+
+
+async def test_vllms_metrics_name_the_model_as_ours_do(engine: VllmEngine, counters: Counters) -> None:
+    """On the default registry other engines of this process have left theirs."""
+    assert counters()("vllm:num_requests_running", model_name=engine.identity.name) == 0

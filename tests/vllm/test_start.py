@@ -15,6 +15,20 @@ from ranker_svc.engines.vllm.engine import VllmEngine
 from ranker_svc.settings import Settings, bundled_model
 from tests.vllm.conftest import closed
 
+Others = frozenset[psutil.Process]
+
+
+@pytest.fixture
+def others() -> Others:
+    """Processes below this one that are not of the test's own engine."""
+    return frozenset(psutil.Process().children(recursive=True))
+
+
+def engine_processes(others: Others) -> list[str]:
+    """Names of vLLM's processes that have been started since."""
+    found = [child.name() for child in psutil.Process().children(recursive=True) if child not in others]
+    return [name for name in found if name.startswith("VLLM::")]
+
 
 async def refused(**settings: Any) -> str:
     engine = VllmEngine(Settings(engine="vllm", **settings))
@@ -70,25 +84,24 @@ async def test_a_model_of_text_alone_is_refused(model: Path) -> None:
     assert "no image token" in reason or "cannot be loaded as an image-text model" in reason
 
 
-async def test_a_cache_larger_than_the_memory_is_refused() -> None:
-    reason = await refused(kv_cache_gib=100_000.0)
-    assert "vLLM's engine process could not start" in reason
-    assert not _engine_processes()
+async def test_a_cache_larger_than_the_memory_is_refused(temporary: Path, others: Others) -> None:
+    assert "vLLM's engine process could not start" in await refused(kv_cache_gib=100_000.0)
+    assert not engine_processes(others)
+    assert list(temporary.glob("vllm*")) == []
 
 
-@pytest.mark.parametrize("after_s", [0.2, 12.0])
-async def test_a_start_that_is_given_up_leaves_no_process(after_s: float) -> None:
+@pytest.mark.parametrize("stage", ["import", "engine"])
+async def test_a_start_that_is_given_up_leaves_nothing(stage: str, temporary: Path, others: Others) -> None:
     engine = VllmEngine(Settings(engine="vllm"))
     starting = asyncio.create_task(engine.start())
-    await asyncio.wait([starting], timeout=after_s)
+    async with asyncio.timeout(120.0):
+        while stage == "engine" and not engine_processes(others) and not starting.done():
+            await asyncio.sleep(0.1)
+    await asyncio.wait([starting], timeout=0.2)
     starting.cancel()
     async with asyncio.timeout(20.0):
         with pytest.raises(asyncio.CancelledError):
             await starting
         await closed(engine)
-    assert not _engine_processes()
-
-
-def _engine_processes() -> list[str]:
-    """vLLM's processes below this one; another test's engine is not started yet or has been named before."""
-    return [child.name() for child in psutil.Process().children(recursive=True) if child.name().startswith("VLLM::")]
+    assert not engine_processes(others)
+    assert list(temporary.glob("vllm*")) == []

@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 import httpx
 from pydantic import SecretStr
 
-from ranker_svc.engines.openai.address import address_of
 from ranker_svc.engines.openai.meeting import LogprobsMode, Wanted
 from ranker_svc.engines.openai.messages import Conversation
 from ranker_svc.engines.openai.metrics import PoolCollector
 from ranker_svc.engines.openai.places import Visit
 from ranker_svc.engines.openai.pool import Pool
-from ranker_svc.engines.openai.server import Server
+from ranker_svc.engines.openai.server import Server, address_of
 from ranker_svc.engines.protocol import EngineResult, EngineStartError, FrameImage, RawAnswer
 from services.contracts import ModelIdentity
 from services.deadline import Deadline

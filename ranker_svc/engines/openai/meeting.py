@@ -1,5 +1,6 @@
 """Meeting a server: does it serve the model, and how are log-probabilities got from it."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -50,6 +51,27 @@ class Met:
 
     served: ServedModel
     dialect: Dialect
+
+
+class Member:
+    """What the pool knows of one of its servers.
+
+    Attributes:
+        server: speaks to it.
+        dialect: how to ask it; known once it was met.
+        reason: why it gets no prompt; None where it does.
+        lasting: whether the reason is one that asking again does not cure.
+        wake: set to have it looked at now.
+        retries: prompts that it failed and another server was asked.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.dialect: Dialect | None = None
+        self.reason: str | None = "it was not asked yet"
+        self.lasting = False
+        self.wake = asyncio.Event()
+        self.retries = 0
 
 
 async def meet(server: Server, wanted: Wanted, deadline: Deadline) -> Met:

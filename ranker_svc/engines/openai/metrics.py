@@ -6,7 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from ranker_svc.engines.openai.member import Member
+from ranker_svc.engines.openai.meeting import Member
 from services.clients.replicas import Replica
 
 

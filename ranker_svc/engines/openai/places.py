@@ -100,8 +100,7 @@ class Places(Generic[T]):
                 left.append(waiter)
                 if self._full():
                     break
-        left.extend(self._queue)
-        self._queue = left
+        self._queue.extendleft(reversed(left))
 
     def _free(self, visit: Visit, excluded: Collection[str]) -> Replica[T] | None:
         full = {each.name for each in self._replicas.replicas if each.in_flight >= self._each}

@@ -1,16 +1,15 @@
 """The pool of servers: which may be asked, what each is good for, and one prompt put to the best of them."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import httpx
 
 from ranker_svc.engines.openai.logprobs import OddAnswer, first_position, read_token_ids, read_top
-from ranker_svc.engines.openai.meeting import Met, Wanted, check, meet
-from ranker_svc.engines.openai.member import Member
+from ranker_svc.engines.openai.meeting import Member, Met, Wanted, check, meet
 from ranker_svc.engines.openai.messages import Conversation
 from ranker_svc.engines.openai.places import NoReplica, Places, Visit
 from ranker_svc.engines.openai.server import (
@@ -35,9 +34,6 @@ logger = logging.getLogger(__name__)
 _BUSY_S = 0.25
 """Seconds for which a server that answers 429 is left to others."""
 _FIRST_REST_S = 0.25
-_AFTER_S = 5.0
-"""Seconds after the deadline at which a call ends by itself. It is cancelled at the deadline; a second cancellation in
-that moment would come between httpcore and the closing of its connection, and the server would work on."""
 _CLOCKS_S = 0.01
 """Seconds by which a timer may be early."""
 _CHECK_TIMEOUT_S = 5.0
@@ -109,7 +105,7 @@ class Pool:
             Overloaded: every server that could be asked is overloaded.
             NotReady: none could be asked, or none gave an answer that can be read.
         """
-        tried: list[str] = []
+        tried: dict[str, Member] = {}
         overloaded: Overloaded | None = None
         reason = self.missing()
         while True:
@@ -120,7 +116,7 @@ class Pool:
             try:
                 deadline.check()
                 if tried:
-                    self._member(tried[-1]).retries += 1
+                    next(reversed(tried.values())).retries += 1
                 return await self._asked(replica, conversation, prompt, visit, deadline)
             except Overloaded as error:
                 overloaded = error
@@ -129,7 +125,7 @@ class Pool:
                 logger.warning("model server failed", extra={"replica": replica.name, "reason": str(error)})
             finally:
                 self._places.give_back(replica)
-            tried.append(replica.name)
+            tried[replica.name] = replica.client
         if overloaded is not None:
             raise overloaded
         raise NotReady(f"No model server could answer: {reason or 'all rest after failures'}.")
@@ -142,9 +138,6 @@ class Pool:
         for replica in self.replicas:
             await replica.client.server.aclose()
 
-    def _member(self, name: str) -> Member:
-        return next(each.client for each in self.replicas if each.name == name)
-
     async def _asked(
         self, replica: Replica[Member], conversation: Conversation, prompt: str, visit: Visit, deadline: Deadline
     ) -> RawAnswer:
@@ -154,12 +147,11 @@ class Pool:
             raise Unreachable("it was not met yet")
         try:
             body = conversation.body(dialect, prompt)
-            later = replace(deadline, at=deadline.at + _AFTER_S)
-            response = await replica.client.server.post(COMPLETIONS, body, later)
+            response = await replica.client.server.post(COMPLETIONS, body, deadline)
         except CallFailed as error:
             self._failed(replica, str(error), at_once=True)
             raise Unreachable(str(error)) from error
-        except asyncio.CancelledError:
+        except (DeadlineExceeded, asyncio.CancelledError):
             # It may be slow, or the caller left it too little time: only several requests in a row count.
             if deadline.remaining() < _CLOCKS_S and not visit.late:
                 visit.late = True
@@ -230,11 +222,9 @@ class Pool:
         while True:
             rest = replica.rests_until - time.monotonic()
             pause = self._check_s if member.reason is None else max(0.0, rest)
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await member.wake.wait()
-            except TimeoutError:
-                pass
             member.wake.clear()
             try:
                 await self._look(replica)

@@ -1,15 +1,17 @@
-"""One server: its calls under a deadline, and what its status codes mean to us."""
+"""One server: where it is, its calls under a deadline, and what its status codes mean to us."""
 
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
-from ranker_svc.engines.openai.address import Address
 from ranker_svc.engines.openai.messages import RequestBody
+from ranker_svc.engines.protocol import EngineStartError
 from services.clients import http
 from services.deadline import Deadline
 
@@ -17,6 +19,7 @@ COMPLETIONS = "/v1/chat/completions"
 MODELS = "/v1/models"
 M = TypeVar("M", bound=BaseModel)
 
+_API = "/v1"
 _TOO_LONG = re.compile(
     r"context.{0,10}length|maximum.{0,10}length|max_model_len|too (long|large|many)|at most \d+ image", re.IGNORECASE
 )
@@ -31,6 +34,45 @@ class Refused(Exception):
 
 class Unreachable(Exception):
     """The server cannot be asked now; it may come back. The message is safe to show."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """One server.
+
+    Attributes:
+        root: URL without `/v1`: chat completions are at `{root}/v1/chat/completions`, vLLM's other routes at `{root}`.
+        name: host, port and path, for logs, labels and errors.
+    """
+
+    root: str
+    name: str
+
+
+def address_of(url: str) -> Address:
+    """The address that a URL means; `/v1` at its end may be there or not.
+
+    Raises:
+        EngineStartError: it is no http or https URL, or holds a user, a query or a fragment. The URL is not repeated
+            then: what is wrong with it may be a secret in the wrong place.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise EngineStartError("WINNOW_RANKER_OPENAI_URLS holds something that is no URL") from error
+    if parts.scheme not in {"http", "https"} or not host:
+        raise EngineStartError("WINNOW_RANKER_OPENAI_URLS must hold http or https URLs, e.g. http://127.0.0.1:8000")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise EngineStartError(
+            f"the URL of {host} in WINNOW_RANKER_OPENAI_URLS holds a user, a query or a fragment; "
+            "a key belongs into WINNOW_RANKER_OPENAI_API_KEY"
+        )
+    path = parts.path.rstrip("/").removesuffix(_API).rstrip("/")
+    authority = f"[{host}]" if ":" in host else host
+    if port is not None:
+        authority = f"{authority}:{port}"
+    return Address(root=f"{parts.scheme}://{authority}{path}", name=f"{authority}{path}")
 
 
 class ServedModel(BaseModel):

@@ -36,15 +36,19 @@ OWNED: Mapping[str, str] = {
 }
 """Engine arguments that cannot be set, and why."""
 
-TOKENS_PER_FRAME = 640
-"""What a step has room for, for each frame that is allowed: LLaVA's 576 patches at 336 px, and some text."""
 MIN_BATCHED_TOKENS = 8192
 CPU_BLOCK_SIZE = 32
 """Tokens of a block of the key-value cache on a CPU: vLLM's smallest there, so that little of a frame is seen twice."""
 
 
 def engine_arguments(
-    settings: Settings, family: Mapping[str, Any], *, cpu: bool, kv_cache_set: bool = False
+    settings: Settings,
+    family: Mapping[str, Any],
+    *,
+    cpu: bool,
+    frame_tokens: int = 640,
+    name: str | None = None,
+    kv_cache_set: bool = False,
 ) -> dict[str, Any]:
     """Arguments for AsyncEngineArgs, names as vLLM has them.
 
@@ -52,31 +56,34 @@ def engine_arguments(
         settings: see ranker_svc.settings.
         family: what the model's family needs, see families.Family.engine_arguments.
         cpu: whether this vLLM runs on a CPU.
+        frame_tokens: see families.Family; a step of the model has room for all frames that are allowed.
+        name: the model's, for the labels of vLLM's metrics; vLLM takes the whole path if None.
         kv_cache_set: whether vLLM's own variable (VLLM_CPU_KVCACHE_SPACE) sets the cache of a CPU.
 
     Raises:
         EngineStartError: `engine_args` holds an argument that has a setting of its own or cannot be set.
     """
     extra = dict(settings.engine_args)
-    for name in extra:
-        if name in NAMED:
-            variable = f"WINNOW_RANKER_{NAMED[name].upper()}"
-            raise EngineStartError(f"the engine argument {name!r} has a setting of its own: set {variable} instead")
-        if name in OWNED:
-            raise EngineStartError(f"the engine argument {name!r} cannot be set: {OWNED[name]}")
-        if name in family:
-            extra[name] = _joined(name, family[name], extra[name])
+    for each in extra:
+        if each in NAMED:
+            variable = f"WINNOW_RANKER_{NAMED[each].upper()}"
+            raise EngineStartError(f"the engine argument {each!r} has a setting of its own: set {variable} instead")
+        if each in OWNED:
+            raise EngineStartError(f"the engine argument {each!r} cannot be set: {OWNED[each]}")
+        if each in family:
+            extra[each] = _joined(each, family[each], extra[each])
     kv_cache_gib = settings.kv_cache_gib
     if kv_cache_gib is None and cpu and not kv_cache_set:
         kv_cache_gib = 1.0
     arguments: dict[str, Any] = {
         "model": settings.model,
+        "served_model_name": name,
         "revision": settings.revision,
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
         "max_num_seqs": settings.max_num_seqs,
         "max_num_batched_tokens": settings.max_num_batched_tokens
-        or max(MIN_BATCHED_TOKENS, TOKENS_PER_FRAME * settings.max_frames),
+        or max(MIN_BATCHED_TOKENS, frame_tokens * settings.max_frames),
         "gpu_memory_utilization": settings.gpu_memory_utilization,
         "tensor_parallel_size": settings.tensor_parallel_size,
         "kv_cache_memory_bytes": None if kv_cache_gib is None else int(kv_cache_gib * 2**30),
@@ -90,7 +97,7 @@ def engine_arguments(
     }
     if cpu:
         arguments["block_size"] = CPU_BLOCK_SIZE
-    return {name: value for name, value in {**arguments, **family, **extra}.items() if value is not None}
+    return {key: value for key, value in {**arguments, **family, **extra}.items() if value is not None}
 
 
 def check_names(names: Collection[str], known: Collection[str]) -> None:

@@ -68,7 +68,7 @@ class VllmEngine:
             EngineStartError: the settings, the model or the machine do not allow it.
         """
         work = partial(load, self._settings, self._watch.factory)
-        self._loaded = await run_start(work, lambda late: shut_down(late.llm))
+        self._loaded = await run_start(work, shut_down)
         await self._warm_up()
         identity, tokens = self._loaded.identity, self._loaded.tokens
         extra = {"model": identity.name, "fingerprint": identity.fingerprint, "yes": tokens.yes, "no": tokens.no}
@@ -127,7 +127,7 @@ class VllmEngine:
                 # It would log the end of the engine as a fault.
                 handler.cancel()
                 await asyncio.gather(handler, return_exceptions=True)
-            await asyncio.to_thread(shut_down, loaded.llm)
+            await asyncio.to_thread(shut_down, loaded)
         await asyncio.to_thread(self._preparer.shutdown, cancel_futures=True)
 
     async def _warm_up(self) -> None:

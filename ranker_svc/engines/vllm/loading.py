@@ -4,14 +4,16 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ranker_svc.engines.families import Family
 from ranker_svc.engines.prompting import Prompting
 from ranker_svc.engines.protocol import EngineStartError
 from ranker_svc.engines.vllm.arguments import check_names, engine_arguments
+from ranker_svc.engines.vllm.directory import SOCKETS, private_directory, variables
 from ranker_svc.engines.vllm.plugin import CHILD_ERROR_FILE, CHILD_LOG_LEVEL
 from ranker_svc.engines.yes_no import AnswerTokens
 from ranker_svc.settings import Settings
@@ -34,9 +36,11 @@ class Loaded:
     Attributes:
         llm: vLLM's AsyncLLM.
         sampling: SamplingParams that read the answer tokens.
+        directory: the temporary files of vLLM's processes.
     """
 
     llm: Any
+    directory: "tempfile.TemporaryDirectory[str]"
     sampling: Any
     prompting: Prompting
     tokens: AnswerTokens
@@ -68,17 +72,22 @@ def load(settings: Settings, stat_logger: Callable[[], Any], cancelled: threadin
     vllm = _import_vllm()
     _check(cancelled)
     prompting, commit = _prompting(settings, local=local)
-    arguments = _arguments(settings, vllm, prompting.family.engine_arguments(settings.max_frames))
+    name = path.resolve().name if local else settings.model
+    arguments = _arguments(settings, vllm, prompting.family, name)
     tokens = prompting.answer_tokens()
     _check(cancelled)
     identity = ModelIdentity(
-        name=path.resolve().name if local else settings.model,
+        name=name,
         fingerprint=checkpoint_fingerprint(path) if local else f"{settings.model}@{commit}",
         engine="vllm",
     )
+    # Before the processes: nobody would end them where it fails.
+    sampling = _sampling(vllm, tokens)
+    llm, directory = _start(vllm, arguments, stat_logger(), cancelled)
     return Loaded(
-        llm=_start(vllm, arguments, stat_logger(), cancelled),
-        sampling=_sampling(vllm, tokens),
+        llm=llm,
+        directory=directory,
+        sampling=sampling,
         prompting=prompting,
         tokens=tokens,
         identity=identity,
@@ -117,7 +126,7 @@ def _import_vllm() -> Any:
     return vllm
 
 
-def _arguments(settings: Settings, vllm: Any, family: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments(settings: Settings, vllm: Any, family: Family, name: str) -> dict[str, Any]:
     from vllm.platforms import current_platform
 
     cpu = bool(current_platform.is_cpu())
@@ -128,7 +137,14 @@ def _arguments(settings: Settings, vllm: Any, family: Mapping[str, Any]) -> dict
             "takes is chosen by CUDA_VISIBLE_DEVICES"
         )
     kv_cache_set = bool(os.environ.get("VLLM_CPU_KVCACHE_SPACE"))
-    arguments = engine_arguments(settings, family, cpu=cpu, kv_cache_set=kv_cache_set)
+    arguments = engine_arguments(
+        settings,
+        family.engine_arguments(settings.max_frames),
+        cpu=cpu,
+        frame_tokens=family.frame_tokens,
+        name=name,
+        kv_cache_set=kv_cache_set,
+    )
     check_names(arguments, {field.name for field in fields(vllm.AsyncEngineArgs)})
     if cpu and arguments.get("enforce_eager"):
         # Without it the first request compiles the sampler, which takes ten seconds and a C++ compiler.
@@ -151,7 +167,9 @@ def _prompting(settings: Settings, *, local: bool) -> tuple[Prompting, str | Non
     return prompting, getattr(config, "_commit_hash", None)
 
 
-def _start(vllm: Any, arguments: dict[str, Any], stat_logger: Any, cancelled: threading.Event) -> Any:
+def _start(
+    vllm: Any, arguments: dict[str, Any], stat_logger: Any, cancelled: threading.Event
+) -> "tuple[Any, tempfile.TemporaryDirectory[str]]":
     from pydantic import ValidationError
     from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -164,22 +182,27 @@ def _start(vllm: Any, arguments: dict[str, Any], stat_logger: Any, cancelled: th
     except (ValueError, TypeError, NotImplementedError, OSError, KeyError, RuntimeError, AssertionError) as error:
         raise EngineStartError(f"vLLM refuses the engine's settings: {error}") from error
     _check(cancelled)
-    with tempfile.TemporaryDirectory(prefix="winnow-vllm-") as directory:
-        cause = Path(directory) / "error"
-        os.environ[CHILD_ERROR_FILE] = str(cause)
-        try:
-            return AsyncLLM.from_vllm_config(config, stat_loggers=[stat_logger])
-        except (RuntimeError, ValueError, TimeoutError, OSError, NotImplementedError) as error:
-            _check(cancelled)
-            reason = cause.read_text() if cause.exists() else str(error)
+    directory = private_directory()
+    cause = Path(directory.name) / "error"
+    try:
+        # vLLM's processes leave sockets and a file of torch's, by which they find each other.
+        with variables({SOCKETS: directory.name, "TMPDIR": directory.name, CHILD_ERROR_FILE: str(cause)}):
+            return AsyncLLM.from_vllm_config(config, stat_loggers=[stat_logger]), directory
+    except BaseException as error:
+        reason = (cause.read_text() if cause.exists() else "") or str(error)
+        directory.cleanup()
+        _check(cancelled)
+        if isinstance(error, (RuntimeError, ValueError, OSError, NotImplementedError)):
             raise EngineStartError(f"vLLM's engine process could not start; the log has more: {reason}") from error
-        finally:
-            os.environ.pop(CHILD_ERROR_FILE, None)
+        raise
 
 
-def shut_down(llm: Any) -> None:
-    """End vLLM's processes; requests in flight are given up."""
-    llm.shutdown(timeout=SHUTDOWN_S)
+def shut_down(loaded: Loaded) -> None:
+    """End vLLM's processes and remove their files; requests in flight are given up."""
+    try:
+        loaded.llm.shutdown(timeout=SHUTDOWN_S)
+    finally:
+        loaded.directory.cleanup()
 
 
 def _sampling(vllm: Any, tokens: AnswerTokens) -> Any:

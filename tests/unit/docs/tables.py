@@ -83,11 +83,12 @@ def metrics_rows(make: Callable[[CollectorRegistry], object]) -> list[str]:
     make(registry)
     rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
     for collector in registry.collectors:
-        # Those of prometheus_client itself describe nothing, and always have samples.
+        # Those of prometheus_client itself, and collectors, describe nothing; what they collect tells all.
         ready_made = not hasattr(collector, "_labelnames")
         for family in collector.collect() if ready_made else collector.describe():
             names = sorted({each for sample in family.samples for each in sample.labels}) if ready_made else ()
-            labels = ", ".join(f"`{label}`" for label in names or getattr(collector, "_labelnames", ()))
+            declared = getattr(family if ready_made else collector, "_labelnames", ())
+            labels = ", ".join(f"`{label}`" for label in names or declared)
             name = family.name + SUFFIX.get(family.type, "")
             rows.append(f"| `{name}` | {family.type} | {labels} | {cell(family.documentation)} |")
     return rows

@@ -1,7 +1,7 @@
-"""Calls that are cancelled, over real connections: the server sees that nobody waits, and the pool has its place back."""
+"""Calls that are cancelled, over real connections: the server sees it, and the pool has its place back."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import httpx
@@ -73,7 +73,9 @@ async def cancelled_again_and_again(client: httpx.AsyncClient, deadline: Deadlin
 
 
 @pytest.mark.parametrize("ask", [nested, in_a_group, cancelled_again_and_again])
-async def test_every_connection_is_closed_whoever_cancels(ask: "type[nested]") -> None:
+async def test_every_connection_is_closed_whoever_cancels(
+    ask: Callable[[httpx.AsyncClient, Deadline], Awaitable[None]],
+) -> None:
     async with silent() as server:
         client = http.make_client(server.url, max_connections=4)
         for _ in range(5):

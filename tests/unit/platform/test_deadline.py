@@ -1,6 +1,7 @@
 """Deadlines, on a clock that the test moves."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -82,3 +83,69 @@ async def test_limit_does_not_start_work_that_is_late() -> None:
     with pytest.raises(DeadlineExceeded):
         async with Deadline.after(0).limit():
             pytest.fail("the block ran")
+
+
+@pytest.mark.parametrize("later_s", [0.0, 0.05])
+async def test_limits_that_end_together_cancel_once_and_the_inner_block_sees_the_deadline(later_s: float) -> None:
+    cancellations, seen = 0, []
+    deadline = Deadline.after(0.02)
+
+    async def work() -> None:
+        nonlocal cancellations
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            cancellations += 1
+            await asyncio.sleep(0.1)
+            raise
+
+    async def limited() -> None:
+        async with replace(deadline, at=deadline.at + later_s).limit():
+            try:
+                async with deadline.limit(), deadline.limit():
+                    await work()
+            except DeadlineExceeded as error:
+                seen.append(error)
+                raise
+
+    with pytest.raises(DeadlineExceeded):
+        await limited()
+    assert (cancellations, len(seen)) == (1, 1)
+
+
+async def test_a_limit_holds_again_once_the_one_inside_it_has_ended() -> None:
+    async def limited(deadline: Deadline) -> None:
+        async with deadline.limit():
+            async with deadline.limit():
+                pass
+            await asyncio.sleep(5)
+            pytest.fail("nothing ended the block")
+
+    with pytest.raises(DeadlineExceeded):
+        await limited(Deadline.after(0.05))
+
+
+async def test_a_limit_holds_while_a_longer_one_is_inside_it() -> None:
+    with pytest.raises(DeadlineExceeded):
+        async with Deadline.after(0.05).limit(), Deadline.after(5).limit():
+            await asyncio.sleep(5)
+
+
+async def test_a_limit_in_a_task_leaves_that_of_the_task_that_waits_for_it_alone() -> None:
+    deadline = Deadline.after(0.05)
+
+    async def inner() -> None:
+        async with deadline.limit():
+            await asyncio.sleep(5)
+
+    async def outer() -> None:
+        async with deadline.limit():
+            tasks.append(asyncio.create_task(inner()))
+            await asyncio.sleep(5)
+            pytest.fail("nothing ended the block")
+
+    tasks: list[asyncio.Task[None]] = []
+    with pytest.raises(DeadlineExceeded):
+        await outer()
+    await asyncio.wait(tasks)
+    assert isinstance(tasks[0].exception(), DeadlineExceeded)

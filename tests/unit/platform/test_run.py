@@ -133,6 +133,19 @@ def test_a_failed_start_is_one_line(tmp_path: Path, fails: str, says: str, trace
     assert ("exception" in line) is traced
 
 
+def test_the_same_parser_and_loop_serve_whatever_else_is_installed(tmp_path: Path) -> None:
+    for name in ("httptools", "uvloop"):
+        (tmp_path / f"{name}.py").write_text("raise AssertionError('nobody asked for it')", encoding="utf-8")
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    with sample(tmp_path, port=port) as process:
+        wait_for(lambda: process.poll() is not None or answers(url))
+        assert process.poll() is None
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as caller:
+            # A head that has not ended, and has more than 64 KiB already.
+            caller.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\nX-Long: " + b"x" * 70_000)
+            assert caller.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
 @pytest.mark.parametrize(
     ("how", "grace_s", "status"), [(signal.SIGTERM, 20, 200), (signal.SIGINT, 20, 200), (signal.SIGTERM, 0.1, 503)]
 )

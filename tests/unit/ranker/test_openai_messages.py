@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ranker_svc.engines.openai.address import address_of
 from ranker_svc.engines.openai.messages import Conversation, Dialect, RequestBody, plain
+from ranker_svc.engines.openai.server import address_of
 from ranker_svc.engines.protocol import EngineStartError, FrameImage
 from ranker_svc.engines.yes_no import AnswerTokens
 

@@ -28,6 +28,10 @@ def test_on_a_cpu() -> None:
     assert {"max_model_len", "max_num_seqs", "gpu_memory_utilization", "quantization", "revision"}.isdisjoint(found)
 
 
+def test_the_name_under_which_vllms_metrics_speak_of_the_model() -> None:
+    assert engine_arguments(Settings(), {}, cpu=True, name="demo")["served_model_name"] == "demo"
+
+
 def test_on_a_gpu_memory_and_blocks_are_left_to_vllm() -> None:
     found = arguments(cpu=False)
     assert found["enforce_eager"] is False
@@ -57,6 +61,14 @@ def test_named_settings() -> None:
         "revision": "main",
     }
     assert named.items() <= arguments(**named).items()
+
+
+def test_a_step_has_room_for_all_frames_of_the_family() -> None:
+    def tokens(frame_tokens: int, **settings: Any) -> int:
+        found = engine_arguments(Settings(max_frames=16, **settings), {}, cpu=True, frame_tokens=frame_tokens)
+        return int(found["max_num_batched_tokens"])
+
+    assert (tokens(100), tokens(1176), tokens(1176, max_num_batched_tokens=512)) == (8192, 16 * 1176, 512)
 
 
 def test_other_arguments_pass_and_win_over_our_defaults() -> None:

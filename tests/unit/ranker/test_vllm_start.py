@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,6 +17,7 @@ import pytest
 
 from ranker_svc.engines.protocol import EngineStartError
 from ranker_svc.engines.vllm import child_site
+from ranker_svc.engines.vllm.directory import LONGEST_SOCKET, SOCKET_NAME, SOCKETS, private_directory
 from ranker_svc.engines.vllm.loading import load
 from ranker_svc.engines.vllm.plugin import CHILD_ERROR_FILE, CHILD_LOG_LEVEL, register
 from ranker_svc.engines.vllm.starting import run_start
@@ -115,15 +118,20 @@ def test_elsewhere_the_plugin_does_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     assert threading.active_count() == threads
 
 
-def test_an_interpreter_with_the_childrens_directory_imports_torchvision(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "first",
+    ["", "from services.torchvision_compat import ensure_torchvision as ensure; ensure(); "],
+    ids=["by itself", "after it was prepared for"],
+)
+def test_an_interpreter_with_the_childrens_directory_imports_torchvision(tmp_path: Path, first: str) -> None:
     (tmp_path / "sitecustomize.py").write_text("import builtins\nbuiltins.seen = True\n")
     directory = Path(child_site.__file__).parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (directory, tmp_path)))}
-    code = "import sys; assert seen and 'torch' not in sys.modules; import torchvision; print(torchvision.__name__)"
+    code = f"import sys; assert seen and 'torch' not in sys.modules; {first}import torchvision; print('imported')"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.stdout == "torchvision\n", done.stderr
+    assert done.stdout == "imported\n", done.stderr
 
 
 @pytest.fixture
@@ -149,3 +157,36 @@ def test_a_torchcodec_that_does_not_load_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(EngineStartError, match=r"undefined symbol: x; .* pip uninstall torchcodec torchaudio$"):
         load(Settings(engine="vllm"), dict, threading.Event())
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory with a path that is shorter than those of pytest."""
+    with tempfile.TemporaryDirectory(prefix="t") as directory:
+        yield Path(directory)
+
+
+def test_the_directory_of_an_engine_is_where_the_operator_wants_it(
+    monkeypatch: pytest.MonkeyPatch, place: Path
+) -> None:
+    monkeypatch.setenv(SOCKETS, str(place))
+    with private_directory() as one, private_directory() as other:
+        assert sorted(map(str, place.iterdir())) == sorted({one, other})
+    assert list(place.iterdir()) == []
+
+
+def test_a_directory_that_cannot_hold_sockets_is_refused(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    monkeypatch.setenv(SOCKETS, str(place / "absent"))
+    with pytest.raises(EngineStartError, match=r"no directory for the sockets.*absent"):
+        private_directory()
+    room = LONGEST_SOCKET - SOCKET_NAME - len("/vllm-12345678")
+    longest = place / ("x" * (room - len(f"{place}/")))
+    longer = place / f"{longest.name}x"
+    for directory in (longest, longer):
+        directory.mkdir()
+    monkeypatch.setenv(SOCKETS, str(longest))
+    private_directory().cleanup()
+    monkeypatch.setenv(SOCKETS, str(longer))
+    with pytest.raises(EngineStartError, match=f"too long for sockets: set TMPDIR or {SOCKETS}"):
+        private_directory()
+    assert [*longest.iterdir(), *longer.iterdir()] == []
