@@ -3,10 +3,13 @@
 import base64
 import signal
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import pytest
 
 from services.contracts import RankResult
 from tests.packaging.dockerfile import stages
@@ -17,6 +20,13 @@ from tests.vllm.conftest import Frames
 START_S = 240
 
 
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A short path: that of a socket below it has to fit into 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="image-") as directory:
+        yield Path(directory)
+
+
 def image_of_this_environment(root: Path) -> Image:
     """The ranker's image with the environment of these tests in the place of its own."""
     for each in ("data", "tmp", "opt"):
@@ -25,8 +35,8 @@ def image_of_this_environment(root: Path) -> Image:
     return Image("ranker", root, stages("ranker")[-1])
 
 
-def test_it_starts_and_answers_and_writes_to_its_volume_alone(tmp_path: Path, noise: Frames) -> None:
-    image, port, log = image_of_this_environment(tmp_path), str(free_port()), tmp_path / "log"
+def test_it_starts_and_answers_and_writes_to_its_volume_alone(root: Path, noise: Frames) -> None:
+    image, port, log = image_of_this_environment(root), str(free_port()), root / "log"
     settings = {"WINNOW_RANKER_ENGINE": "vllm", "WINNOW_RANKER_HOST": "127.0.0.1", "WINNOW_RANKER_PORT": port}
     frames = [{"time_s": each.time_s, "jpeg": base64.b64encode(each.jpeg).decode()} for each in noise(2)]
     issue = {"id": "arson", "name": "arson", "definition": "Fire is set to things."}
