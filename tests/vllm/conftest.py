@@ -77,8 +77,7 @@ def encoder_runs() -> EncoderRuns:
 @pytest.fixture(scope="session")
 async def engine(encoder_runs: EncoderRuns) -> AsyncIterator[VllmEngine]:
     """The bundled model on vLLM, which counts encoder runs where it is asked for the details of its steps."""
-    # So few prompts in a step that others have to wait, also where rendering is what takes the time.
-    settings = Settings(engine="vllm", max_num_seqs=8, engine_args={"enable_logging_iteration_details": True})
+    settings = Settings(engine="vllm", engine_args={"enable_logging_iteration_details": True})
     engine = VllmEngine(settings, watch=encoder_runs)
     await engine.start()
     yield engine

@@ -11,7 +11,9 @@ from services.errors import DeadlineExceeded
 from tests.vllm.conftest import Counters, Frames
 
 PROMPTS = [f"Question {index}: does this video violate the policy? Answer Yes or No." for index in range(8)]
-REQUESTS = 64
+LONG_PROMPTS = [f"{prompt} {'Does this video show fire? ' * 150}" for prompt in PROMPTS]
+"""They cost the model much and the renderer little, so that prompts have to wait for the model."""
+REQUESTS = 16
 SCHEDULED = "vllm:prefix_cache_queries_total"
 """Tokens of the prompts that the scheduler has looked at to run them."""
 LONG_S = 120.0
@@ -24,12 +26,12 @@ async def until(holds: Callable[[], bool], within_s: float = 30.0) -> None:
 
 
 async def test_a_caller_that_leaves_ends_its_requests(engine: VllmEngine, noise: Frames, counters: Counters) -> None:
-    videos = [noise(8) for _ in range(REQUESTS)]
+    videos = [noise(2) for _ in range(REQUESTS)]
     tokens = counters()
-    await engine.answer(noise(8), PROMPTS, Deadline.after(LONG_S))
+    await engine.answer(noise(2), LONG_PROMPTS, Deadline.after(LONG_S))
     before = counters()
     tokens_of_one = before(SCHEDULED) - tokens(SCHEDULED)
-    asked = [asyncio.create_task(engine.answer(frames, PROMPTS, Deadline.after(LONG_S))) for frames in videos]
+    asked = [asyncio.create_task(engine.answer(frames, LONG_PROMPTS, Deadline.after(LONG_S))) for frames in videos]
     # More prompts than fit into a step: some run, some wait in vLLM, and some are still prepared.
     await until(lambda: counters()("vllm:num_requests_running") > 0 and counters()("vllm:num_requests_waiting") > 0)
     assert engine.waiting > 0
@@ -39,7 +41,7 @@ async def test_a_caller_that_leaves_ends_its_requests(engine: VllmEngine, noise:
     assert any(isinstance(each, asyncio.CancelledError) for each in ended)
     assert engine.waiting == 0
     # A step that had begun ends; its successor has nothing but the next caller's prompts.
-    await engine.answer(noise(8), PROMPTS, Deadline.after(LONG_S))
+    await engine.answer(noise(2), LONG_PROMPTS, Deadline.after(LONG_S))
     after = counters()
     assert after("vllm:num_requests_running") == 0
     assert after("vllm:num_requests_waiting") == 0
