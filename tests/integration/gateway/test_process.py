@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -13,29 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from tests.integration.gateway.conftest import POLICY, StandInRouter
+from tests.servers import free_port
+from tests.web import serving
 
 VIDEO = {"video": ("clip.mp4", b"a video", "video/mp4")}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@asynccontextmanager
-async def serving(router: StandInRouter) -> AsyncIterator[str]:
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(router.app(), port=port, log_config=None, ws="none"))
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = server.force_exit = True
-    await task
 
 
 @asynccontextmanager
@@ -70,7 +52,7 @@ async def stopped_in_flight(tmp_path: Path, *, work_s: float, grace_s: float) ->
     """What a client gets whose work is in flight when the gateway is told to stop; the gateway's exit code and log."""
     router = StandInRouter(tmp_path / "router-spool", delay_s=work_s)
     async with (
-        serving(router) as router_url,
+        serving(router.app()) as router_url,
         gateway_process(tmp_path, router_url=router_url, shutdown_grace_s=grace_s) as (process, url),
         httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client,
     ):
@@ -113,7 +95,7 @@ async def test_a_wrong_policy_stops_the_start_and_names_the_line(tmp_path: Path)
 async def test_a_client_that_hangs_up_takes_its_work_with_it(tmp_path: Path) -> None:
     router = StandInRouter(tmp_path / "router-spool", delay_s=60)
     async with (
-        serving(router) as router_url,
+        serving(router.app()) as router_url,
         gateway_process(tmp_path, router_url=router_url) as (_, url),
         httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client,
     ):

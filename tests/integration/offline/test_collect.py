@@ -2,15 +2,11 @@
 
 import asyncio
 import json
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from rich.console import Console
@@ -23,6 +19,7 @@ from offline.measure import measure
 from services.contracts import ModerationRequest
 from services.errors import TruncatedVideo, WinnowError
 from tests.unit.offline.decisions import decision, issue
+from tests.web import serving_in_thread
 
 
 @dataclass
@@ -71,19 +68,9 @@ class StandInGateway:
 @pytest.fixture
 def gateway() -> Iterator[StandInGateway]:
     stand_in = StandInGateway()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(stand_in.app(), port=port, log_config=None, ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    stand_in.url = f"http://127.0.0.1:{port}"
-    yield stand_in
-    server.should_exit = True
-    thread.join()
+    with serving_in_thread(stand_in.app()) as url:
+        stand_in.url = url
+        yield stand_in
 
 
 def videos(folder: Path, rows: list[tuple[Kind, str]]) -> list[Labelled]:

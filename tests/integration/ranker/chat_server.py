@@ -9,15 +9,19 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ranker_svc.engines.openai.engine import OpenAIEngine
+from services.deadline import Deadline
 from tests.servers import free_port
+from tests.web import AppServer
 
 Answer = tuple[int, Any]
+KEY = "sk-very-secret"
+PROMPTS = ("Is it? Answer Yes or No.", "Is it that? Answer Yes or No.")
 DISTRIBUTION = {" Yes": -0.5, " No": -1.25, "yes": -4.0, "maybe": -5.0}
 
 
@@ -48,7 +52,7 @@ class ChatServer:
         self.now = 0
         self.peak = 0
         self.port = free_port()
-        self._server: uvicorn.Server | None = None
+        self._server: AppServer | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -71,10 +75,7 @@ class ChatServer:
             Route("/tokenize", self._tokenize, methods=["POST"]),
             Route("/detokenize", self._detokenize, methods=["POST"]),
         ]
-        config = uvicorn.Config(
-            Starlette(routes=routes), port=self.port, log_config=None, lifespan="off", timeout_graceful_shutdown=0
-        )
-        self._server = uvicorn.Server(config)
+        self._server = AppServer(Starlette(routes=routes), port=self.port, lifespan="off", timeout_graceful_shutdown=0)
         self._task = asyncio.create_task(self._server.serve())
         while not self._server.started:
             await asyncio.sleep(0.005)
@@ -156,3 +157,24 @@ async def chat_servers(*servers: ChatServer) -> AsyncIterator[tuple[ChatServer, 
             if server.held is not None:
                 server.held.set()
             await server.stop()
+
+
+@asynccontextmanager
+async def engine(*urls: str, model: str = "m", **settings: Any) -> AsyncIterator[OpenAIEngine]:
+    made = OpenAIEngine(urls, model, **{"check_s": 0.1, **settings})
+    try:
+        await made.start()
+        yield made
+    finally:
+        await made.close()
+
+
+def soon() -> Deadline:
+    return Deadline.after(10.0)
+
+
+async def until(true: Any, seconds: float = 5.0) -> None:
+    """Wait for a condition; fail where it does not come."""
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.01)

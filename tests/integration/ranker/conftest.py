@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ranker_svc.engines.protocol import FrameImage
 from tests.integration.ranker.tiny_llava import build_tiny_llava
 
 
@@ -43,3 +44,9 @@ def rank_body(jpegs: list[bytes]) -> Callable[..., dict[str, Any]]:
         }
 
     return make
+
+
+@pytest.fixture
+def frames(jpegs: list[bytes]) -> list[FrameImage]:
+    """Two frames for engines that read the JPEG, not the decoded image."""
+    return [FrameImage(jpeg, Image.new("RGB", (48, 40)), float(i)) for i, jpeg in enumerate(jpegs[:2])]

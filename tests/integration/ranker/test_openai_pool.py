@@ -3,20 +3,22 @@
 import asyncio
 
 import pytest
-from PIL import Image
 
 from ranker_svc.engines.openai.engine import OpenAIEngine
 from ranker_svc.engines.protocol import EngineStartError, FrameImage
 from services.errors import NotReady, Overloaded
-from tests.integration.ranker.chat_server import DISTRIBUTION, ChatServer, chat_servers, listed
-from tests.integration.ranker.test_openai import PROMPTS, engine, soon, until
+from tests.integration.ranker.chat_server import (
+    DISTRIBUTION,
+    PROMPTS,
+    ChatServer,
+    chat_servers,
+    engine,
+    listed,
+    soon,
+    until,
+)
 
 FINE = (200, listed(DISTRIBUTION))
-
-
-@pytest.fixture
-def frames(jpegs: list[bytes]) -> list[FrameImage]:
-    return [FrameImage(jpeg, Image.new("RGB", (48, 40)), float(i)) for i, jpeg in enumerate(jpegs[:2])]
 
 
 def metric(asked: OpenAIEngine, name: str) -> dict[str, float]:

@@ -7,12 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from fastapi import FastAPI, Request, Response
 from typer.testing import CliRunner
 
@@ -20,6 +18,7 @@ from services.contracts import ModerationRequest
 from services.errors import UnsupportedMedia
 from services.web import media_type, parse_body, parse_part, receive_upload
 from tests.unit.cli.test_report import decision, issue
+from tests.web import serving_in_thread
 from winnow.cli import app
 from winnow.supervisor import free_port
 
@@ -56,15 +55,9 @@ class Gateway:
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[tuple[Gateway, str]]:
-    stand_in, port = Gateway(tmp_path / "spool"), free_port()
-    server = uvicorn.Server(uvicorn.Config(stand_in.app, port=port, log_config=None, ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield stand_in, f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    stand_in = Gateway(tmp_path / "spool")
+    with serving_in_thread(stand_in.app) as url:
+        yield stand_in, url
 
 
 @pytest.fixture

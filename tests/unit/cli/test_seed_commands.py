@@ -1,32 +1,23 @@
 """`winnow seeds load`, against a bank behind a real HTTP server."""
 
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from typer.testing import CliRunner, Result
 
 from tests.unit.cli.bank import Bank
+from tests.web import serving_in_thread
 from winnow.cli import app
-from winnow.supervisor import free_port
 
 TOKEN = "WINNOW_ROUTER_SERVICE_TOKEN"
 
 
 @pytest.fixture
 def bank(tmp_path: Path) -> Iterator[tuple[Bank, str]]:
-    stand_in, port = Bank(tmp_path / "spool"), free_port()
-    server = uvicorn.Server(uvicorn.Config(stand_in.app, port=port, log_config=None, ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield stand_in, f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    stand_in = Bank(tmp_path / "spool")
+    with serving_in_thread(stand_in.app) as url:
+        yield stand_in, url
 
 
 def load(*arguments: str, **environment: str) -> Result:

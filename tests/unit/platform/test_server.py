@@ -3,31 +3,15 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-import uvicorn
 
 from services.clients import http
 from services.deadline import Deadline
 from services.web import server as server_module
 from tests.unit.platform.conftest import FORM, MAX_VIDEO, Service, part
-
-
-@asynccontextmanager
-async def served(service: Service) -> AsyncIterator[str]:
-    config = uvicorn.Config(service.app, port=0, log_config=None, access_log=False, lifespan="off")
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        await task
+from tests.web import serving
 
 
 async def large() -> AsyncIterator[bytes]:
@@ -40,7 +24,7 @@ async def large() -> AsyncIterator[bytes]:
 async def test_a_large_upload_gets_its_413_while_it_is_sent(service: Service, announced: bool) -> None:
     headers = {**FORM, "Content-Length": str(len(part("video", b"")) - 2 + 40_000_000)} if announced else FORM
     assert MAX_VIDEO < 40_000_000
-    async with served(service) as url, http.make_client(url) as client:
+    async with serving(service.app, lifespan="off") as url, http.make_client(url) as client:
         answer = await http.call(
             client, "POST", "/v1/uploads", deadline=Deadline.after(20), content=large(), headers=headers
         )
@@ -70,7 +54,7 @@ async def test_a_client_that_hangs_up_leaves_nothing(service: Service) -> None:
         yield part("video", b"x" * 2_000_000)[:-2]
         raise httpx.WriteError("gone")
 
-    async with served(service) as url:
+    async with serving(service.app, lifespan="off") as url:
         async with http.make_client(url) as client:
             with pytest.raises(http.CallFailed):
                 await http.call(client, "POST", "/v1/uploads", deadline=Deadline.after(5), content=cut(), headers=FORM)
