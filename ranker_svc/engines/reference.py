@@ -9,15 +9,14 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from ranker_svc.engines.checkpoint import Checkpoint
 from ranker_svc.engines.prompting import Encoded, Prompting
 from ranker_svc.engines.protocol import EngineResult, EngineStartError, FrameImage, RawAnswer
 from ranker_svc.engines.worker import SerialWorker
 from ranker_svc.engines.yes_no import AnswerTokens, common_prefix, read_answer
 from ranker_svc.settings import FramesWish
-from services.calibration import checkpoint_fingerprint
 from services.contracts import ModelIdentity
 from services.deadline import Deadline
 from services.errors import InvalidPayload
@@ -126,10 +125,7 @@ class ReferenceEngine:
         return self._loaded
 
     def _load(self) -> _Loaded:
-        path = Path(self._model)
-        local = path.is_dir()
-        if not local and (path.is_absolute() or self._model.startswith(".") or self._model.count("/") != 1):
-            raise EngineStartError(f"{self._model} is neither a directory nor a hub id (`owner/name`)")
+        checkpoint = Checkpoint(self._model, self._revision)
         ensure_torchvision()
         import torch
         import transformers
@@ -144,27 +140,17 @@ class ReferenceEngine:
                 f"the device {self._device!r} (WINNOW_RANKER_DEVICE) cannot be used: {reason}"
             ) from error
         transformers.utils.logging.disable_progress_bar()
-        source: dict[str, Any] = {"local_files_only": local, "revision": self._revision or "main"}
-        try:
-            processor = transformers.AutoProcessor.from_pretrained(self._model, **source)
-            model: Any = transformers.AutoModelForImageTextToText.from_pretrained(
-                self._model, dtype=self._dtype if self._dtype == "auto" else getattr(torch, self._dtype), **source
-            )
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise EngineStartError(f"{self._model} cannot be loaded as an image-text model: {error}") from error
+        processor = checkpoint.load(transformers.AutoProcessor)
+        dtype = self._dtype if self._dtype == "auto" else getattr(torch, self._dtype)
+        model = checkpoint.load(transformers.AutoModelForImageTextToText, dtype=dtype)
         model.to(self._device)
         model.eval()
         prompting = Prompting(processor, model.config, max_frames=self._max_frames, frames_as=self._frames_as)
-        commit = getattr(model.config, "_commit_hash", None)
         return _Loaded(
             model=model,
             prompting=prompting,
             tokens=prompting.answer_tokens(),
-            identity=ModelIdentity(
-                name=path.resolve().name if local else self._model,
-                fingerprint=checkpoint_fingerprint(path) if local else f"{self._model}@{commit}",
-                engine="reference",
-            ),
+            identity=checkpoint.identity("reference", model.config),
             max_tokens=getattr(model.config.get_text_config(), "max_position_embeddings", None),
         )
 

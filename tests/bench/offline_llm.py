@@ -11,6 +11,7 @@ from typing import Any
 
 from ranker_svc.engines.prompting import Prompting
 from ranker_svc.engines.vllm.arguments import engine_arguments
+from ranker_svc.engines.vllm.cores import keep_off, model_cores
 from ranker_svc.engines.yes_no import AnswerTokens
 from ranker_svc.settings import Settings
 from tests.bench.helper import Command, serve
@@ -41,15 +42,15 @@ class Offline:
     def __call__(self, command: Command) -> dict[str, Any]:
         match command["do"]:
             case "start":
-                return self._start(command["settings"], classify=command["classify"])
+                return self._start(command["settings"], classify=command["classify"], stock=command.get("stock", False))
             case "run":
                 return self._run(Asked(**command["asked"]), command["first"], command["count"])
             case other:
                 raise ValueError(f"no such command: {other}")
 
-    def _start(self, settings: dict[str, Any], *, classify: bool) -> dict[str, Any]:
+    def _start(self, settings: dict[str, Any], *, classify: bool, stock: bool) -> dict[str, Any]:
         from transformers import AutoConfig, AutoProcessor
-        from vllm import LLM
+        from vllm import LLM, EngineArgs
         from vllm.platforms import current_platform
 
         ranker = Settings(**settings)
@@ -62,7 +63,13 @@ class Offline:
         # The spelling that follows the bundled template; the conversion counts one of each answer.
         self._pair = tuple(processor.tokenizer(f" {word}", add_special_tokens=False)["input_ids"][-1] for word in PAIR)
         pieces = processor.tokenizer.convert_ids_to_tokens(self._pair)
-        self._llm = LLM(**{**arguments, **(_pooling(pieces) if classify else {})})
+        if stock:
+            # On a CPU vLLM then gives the model a process of its own, and binds that to cores.
+            arguments.pop("distributed_executor_backend", None)
+        arguments |= _pooling(pieces) if classify else {}
+        with model_cores(EngineArgs(**arguments).create_engine_config()) as cores:
+            self._llm = LLM(**arguments)
+        keep_off(cores)
         self._classify = classify
         self._tokens = self._prompting.answer_tokens()
         return {"pair": pieces, "spellings": len(self._tokens.yes) + len(self._tokens.no)}

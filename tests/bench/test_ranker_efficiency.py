@@ -1,4 +1,7 @@
-"""(a) How many answers a second the ranker gives through HTTP, of those that vLLM's offline `LLM` gives bare."""
+"""(a) How many answers a second the ranker gives through HTTP, of those that vLLM's offline `LLM` gives bare.
+
+Twice: an `LLM` as vLLM starts one, and one whose model computes where the ranker's does (see engines/vllm/cores.py).
+"""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,8 +28,10 @@ from tests.bench.results import Figure, Report
 AIM = 0.90
 CALLERS = {MODELS[0]: 64, MODELS[1]: 16}
 """Enough that prompts wait for the engine while others are prepared."""
-ROUNDS = {MODELS[0]: 4, MODELS[1]: 3}
-ROUND_S = 6.0
+ROUNDS = 4
+ROUND_S = 12.0
+"""Long against its first second, in which the first requests are prepared and the engine has little to do."""
+SIDES = ("HTTP", "LLM", "LLM, same cores")
 MOST_APART = 0.02
 
 
@@ -39,64 +44,48 @@ def test_ranker_efficiency(name: str, tmp_path: Path, report: Report) -> None:
     figures: dict[str, Any] = {"aim": AIM, "callers": callers}
     rows = []
     with ExitStack() as stack:
-        offline = stack.enter_context(Helper("tests.bench.offline_llm", vllm_environment()))
-        offline.ask(do="start", settings=model.settings("vllm"), classify=False)
+        offline = {
+            side: stack.enter_context(Helper("tests.bench.offline_llm", vllm_environment())) for side in SIDES[1:]
+        }
+        for side, helper in offline.items():
+            helper.ask(do="start", settings=model.settings("vllm"), classify=False, stock=side == SIDES[1])
         client = stack.enter_context(Helper("tests.bench.rank_client"))
         room = {"WINNOW_RANKER_MAX_WAITING": str(2 * callers)}
         ranker = stack.enter_context(ranker_process(tmp_path, "vllm", model, **room))
         for issues in (1, 4):
             asked = Asked("P2", issues, model.side)
-            _offline(offline, asked, numbers.take(callers), callers)
+            for helper in offline.values():
+                _offline(helper, asked, numbers.take(callers), callers)
             warm = measured(client, ranker, asked, numbers.take(callers), callers, callers)
-            count = count_for(ROUND_S, warm["requests"], callers + callers // 2)
-            rounds = []
-            for number in range(ROUNDS[name]):
-                # Both sides see the same frames; neither has seen them before.
+            count = count_for(ROUND_S, warm["requests"], 2 * callers)
+            rounds: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+            for number in range(ROUNDS):
+                # All sides see the same frames, which none has seen before; each side is the first one in its turn.
                 first = numbers.take(count)
-                if number % 2:
-                    bare = _offline(offline, asked, first, count)
-                    served = _served(measured(client, ranker, asked, first, count, callers))
-                else:
-                    served = _served(measured(client, ranker, asked, first, count, callers))
-                    bare = _offline(offline, asked, first, count)
-                _same_answers(served.pop("p_yes"), bare.pop("p_yes"), asked)
-                rounds.append({**served, **bare, "ratio": served["answers"] / bare["bare_answers"]})
-            each = {key: Figure.of([one[key] for one in rounds]) for key in rounds[0]}
-            figures[f"P2, {issues} issues"] = {**each, "requests_a_round": count}
-            rows.append(
-                (
-                    f"P2, {issues} issue{'s' if issues > 1 else ''}, {len(asked.prompts())} prompts",
-                    each["answers"].show(1),
-                    each["bare_answers"].show(1),
-                    each["ratio"].show(3),
-                    *(
-                        each[key].show(1)
-                        for key in (
-                            "client_cpu_ms",
-                            "front_cpu_ms",
-                            "engine_cpu_ms",
-                            "bare_front_cpu_ms",
-                            "bare_engine_cpu_ms",
-                        )
-                    ),
-                )
-            )
+                got = {}
+                for side in SIDES[number % 3 :] + SIDES[: number % 3]:
+                    if side in offline:
+                        got[side] = _offline(offline[side], asked, first, count)
+                    else:
+                        got[side] = _served(measured(client, ranker, asked, first, count, callers))
+                served, *bare = (got[side].pop("p_yes") for side in SIDES)
+                for each in bare:
+                    _same_answers(served, each, asked)
+                for side in SIDES:
+                    rounds[side].append({**got[side], "ratio": got[SIDES[0]]["answers"] / got[side]["answers"]})
+            title = f"P2, {issues} issue{'s' if issues > 1 else ''}, {len(asked.prompts())} prompts"
+            figures[title] = {"requests_a_round": count}
+            for side in SIDES:
+                each = {key: Figure.of([one[key] for one in rounds[side]]) for key in rounds[side][0]}
+                figures[title][side] = each
+                shown = [each[key].show(1) for key in ("answers", "front_cpu_ms", "engine_cpu_ms")]
+                rows.append((title, side, *shown, "" if side == SIDES[0] else each["ratio"].show(3)))
     report.table(
         f"Ranker efficiency: answers/s through HTTP over answers/s of LLM.generate, {name}",
-        (
-            "asked",
-            "HTTP/s",
-            "LLM/s",
-            f"ratio, aim {AIM}",
-            "client ms",
-            "front ms",
-            "engine ms",
-            "LLM front ms",
-            "LLM engine ms",
-        ),
+        ("asked", "by", "answers/s", "front CPU, ms", "engine CPU, ms", f"HTTP over it, aim {AIM}"),
         rows,
-        note=f"Median [least, greatest] of {ROUNDS[name]} interleaved rounds, {callers} callers, "
-        "four new frames in every request. ms: CPU of one request; engine: vLLM's processes, front: the one before.",
+        note=f"Median [least, greatest] of {ROUNDS} interleaved rounds of {ROUND_S:.0f} s, {callers} callers, four new "
+        "frames in every request. CPU of one request; engine: vLLM's processes, front: the one before.",
     )
     report.write(f"ranker_efficiency: {name}", figures)
 
@@ -110,9 +99,9 @@ def _offline(offline: Helper, asked: Asked, first: int, count: int) -> dict[str,
     got = offline.ask(do="run", asked=asked.json(), first=first, count=count)
     used = cpu_of(offline.pid) - before
     return {
-        "bare_answers": count * len(asked.prompts()) / got["elapsed"],
-        "bare_front_cpu_ms": 1000 * got["front_cpu"] / count,
-        "bare_engine_cpu_ms": 1000 * used.engine / count,
+        "answers": count * len(asked.prompts()) / got["elapsed"],
+        "front_cpu_ms": 1000 * got["front_cpu"] / count,
+        "engine_cpu_ms": 1000 * used.engine / count,
         "p_yes": got["p_yes"],
     }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from ranker_svc.settings import bundled_model
 from services.torchvision_compat import ensure_torchvision
 from tests.bench.clips import FOLDER
+from tests.integration.ranker.tiny_families import save_as_published
 
 SIDE, PATCH = 224, 32
 TOKENS_PER_FRAME = (SIDE // PATCH) ** 2
@@ -29,7 +30,6 @@ def _write(folder: Path) -> None:
     """A ViT-B/32 and a Llama of 12 layers, 768 wide; tokenizer and template are the bundled model's."""
     ensure_torchvision()
     import torch
-    from safetensors.torch import load_file, save_file
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
     source = Path(bundled_model())
@@ -60,16 +60,7 @@ def _write(folder: Path) -> None:
         vision_feature_select_strategy="default",
         tie_word_embeddings=True,
     )
-    LlavaForConditionalGeneration(config).to(torch.bfloat16).save_pretrained(folder)
-    weights = folder / "model.safetensors"
-    # The names of published checkpoints, which vLLM wants.
-    tensors = {
-        name.replace("vision_tower.", "vision_tower.vision_model.")
-        if name.startswith("vision_tower.") and not name.startswith("vision_tower.vision_model.")
-        else name: tensor.contiguous()
-        for name, tensor in load_file(weights).items()
-    }
-    save_file(tensors, weights, metadata={"format": "pt"})
+    save_as_published(LlavaForConditionalGeneration(config).to(torch.bfloat16), folder)
     for name in _COPIED:
         shutil.copy(source / name, folder / name)
     processor = json.loads((source / "processor_config.json").read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 import gc
 import io
+import os
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,10 +18,13 @@ from ranker_svc.engines.protocol import FrameImage
 from ranker_svc.engines.vllm.engine import VllmEngine
 from ranker_svc.engines.vllm.metrics import SchedulerWatch
 from ranker_svc.settings import Settings
+from services.contracts import Frame
 from services.media import SamplingPlan, encode_jpeg
 from services.media.decode import decode_frames
+from tests.bench.parity import Said, ask, frames_of, ranker_with
 
 HERE = Path(__file__).parent
+CORES = os.sched_getaffinity(0)
 CLIPS = HERE.parents[1] / "winnow" / "bundled" / "clips"
 
 # What vLLM's import draws: from its own modules, and from those of torch that it alone imports.
@@ -69,6 +73,12 @@ class EncoderRuns(SchedulerWatch):
             self.count += stats.iteration_details.num_encoder_inputs
 
 
+@pytest.fixture(autouse=True)
+def _all_cores() -> None:
+    # An engine in this process keeps the process off its cores; what a test starts is not to inherit that.
+    os.sched_setaffinity(0, CORES)
+
+
 @pytest.fixture(scope="session")
 def encoder_runs() -> EncoderRuns:
     return EncoderRuns()
@@ -114,6 +124,21 @@ def pytest_sessionfinish() -> None:
 @pytest.fixture
 def counters(engine: VllmEngine) -> Counters:
     return lambda: Reading(engine.collector)
+
+
+@pytest.fixture(scope="session")
+def clips() -> list[tuple[Frame, ...]]:
+    """The frames of each bundled clip."""
+    found = [frames_of(video) for video in sorted(CLIPS.glob("*.mp4"))]
+    assert len(found) == 16
+    return found
+
+
+@pytest.fixture(scope="session")
+async def judged_by_reference(clips: list[tuple[Frame, ...]]) -> Said:
+    """What the reference engine says of the bundled clips."""
+    async with ranker_with(Settings(engine="reference")) as ranker:
+        return await ask(ranker, clips)
 
 
 @pytest.fixture(scope="session")

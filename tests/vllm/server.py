@@ -19,8 +19,8 @@ START_S = 240.0
 STOP_S = 30.0
 NAME = "bundled"
 """Under which the model is served."""
-# As docs/ranker.md tells users to start one; the rest is what a CPU without a compiler wants.
-ARGUMENTS = ("--limit-mm-per-prompt", '{"image": 16}', "--enforce-eager")
+# As docs/ranker.md tells users to start one; float16, which the checkpoint names, is slow on a CPU.
+ARGUMENTS = ("--dtype", "float32", "--limit-mm-per-prompt", '{"image": 16}', "--enforce-eager")
 
 
 class VllmServer:

@@ -22,7 +22,7 @@ async def test_a_killed_engine(noise: Frames, temporary: Path) -> None:
     await engine.start()
     started = [child for child in psutil.Process().children(recursive=True) if child not in before]
     own = {child.name(): child for child in started if child.name().startswith("VLLM::")}
-    assert set(own) == {"VLLM::EngineCore", "VLLM::Worker"}
+    assert set(own) == {"VLLM::EngineCore"}
     (directory,) = temporary.glob("vllm*")
     assert any(entry.is_socket() for entry in directory.iterdir())
     died = asyncio.create_task(engine.died())

@@ -14,11 +14,12 @@ from ranker_svc.engines.openai.meeting import LogprobsMode
 from ranker_svc.engines.openai.messages import Dialect
 from ranker_svc.engines.protocol import EngineStartError, FrameImage, RawAnswer
 from ranker_svc.engines.reference import ReferenceEngine
-from ranker_svc.settings import bundled_model
-from services.contracts import IssueQuestions, PromptName
+from ranker_svc.settings import Settings, bundled_model
+from services.contracts import Frame, IssueQuestions, PromptName
 from services.deadline import Deadline
 from services.errors import InvalidPayload, NotReady
 from services.prompts import plan
+from tests.bench.parity import Said, apart, ask, ranker_with
 from tests.integration.ranker.chat_server import ChatServer, chat_servers
 from tests.servers import free_port
 from tests.vllm.server import NAME, VllmServer, vllm_server
@@ -139,6 +140,16 @@ async def test_a_dead_replica_beside_it_is_left_out(
         assert len((await engine.answer(frames, prompts, Deadline.after(FIRST_S))).answers) == len(prompts)
     finally:
         await engine.close()
+
+
+async def test_it_judges_the_bundled_clips_as_the_reference_does(
+    server: VllmServer, judged_by_reference: Said, clips: list[tuple[Frame, ...]]
+) -> None:
+    settings = Settings(engine="openai", openai_urls=(server.url,), openai_model=NAME)
+    async with ranker_with(settings) as ranker:
+        said = await ask(ranker, clips)
+    found = apart(judged_by_reference.judgements, said.judgements)
+    assert found.holds(), found
 
 
 # The last one: it ends the server.

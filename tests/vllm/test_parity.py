@@ -1,9 +1,11 @@
-"""The vllm engine judges the bundled clips as the reference engine does; on more videos: tests/bench/test_parity.py."""
+"""The vllm engine judges the bundled clips as the reference engine does; on more videos: tests/bench/test_parity.py.
+
+The openai engine is compared in test_openai_server.py.
+"""
 
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -15,22 +17,7 @@ from ranker_svc.ranker import Ranker
 from ranker_svc.settings import Settings
 from services.calibration import load_calibrators
 from services.contracts import Frame
-from tests.bench.parity import PROMPTS, SEVERAL, Judgement, Said, apart, ask, frames_of, ranker_with
-from tests.vllm.conftest import CLIPS
-from tests.vllm.server import NAME, vllm_server
-
-
-@pytest.fixture(scope="module")
-def frames() -> list[tuple[Frame, ...]]:
-    found = [frames_of(video) for video in sorted(CLIPS.glob("*.mp4"))]
-    assert len(found) == 16
-    return found
-
-
-@pytest.fixture(scope="module")
-async def reference(frames: list[tuple[Frame, ...]]) -> Said:
-    async with ranker_with(Settings(engine="reference")) as ranker:
-        return await ask(ranker, frames)
+from tests.bench.parity import PROMPTS, SEVERAL, Judgement, Said, apart, ask
 
 
 @asynccontextmanager
@@ -42,23 +29,14 @@ async def ranker_around(engine: VllmEngine) -> AsyncIterator[Ranker]:
         yield Ranker(settings, engine, calibrators, decoder, RankerMetrics(CollectorRegistry()))
 
 
-async def test_vllm_agrees_with_reference(engine: VllmEngine, reference: Said, frames: list[tuple[Frame, ...]]) -> None:
+async def test_vllm_agrees_with_reference(
+    engine: VllmEngine, judged_by_reference: Said, clips: list[tuple[Frame, ...]]
+) -> None:
     async with ranker_around(engine) as ranker:
-        said = await ask(ranker, frames)
+        said = await ask(ranker, clips)
     # One request about one issue and one about several, for each clip and template.
     assert len(said.judgements) == 16 * len(PROMPTS) * (1 + SEVERAL)
-    found = apart(reference.judgements, said.judgements)
-    assert found.holds(), found
-
-
-async def test_a_vllm_server_agrees_with_reference(
-    reference: Said, frames: list[tuple[Frame, ...]], tmp_path: Path
-) -> None:
-    with vllm_server(tmp_path) as server:
-        settings = Settings(engine="openai", openai_urls=(server.url,), openai_model=NAME)
-        async with ranker_with(settings) as ranker:
-            said = await ask(ranker, frames)
-    found = apart(reference.judgements, said.judgements)
+    found = apart(judged_by_reference.judgements, said.judgements)
     assert found.holds(), found
 
 

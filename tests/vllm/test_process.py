@@ -5,6 +5,7 @@ The tests of the first process stand in the order in which it lives; the last of
 
 import base64
 import io
+import os
 import re
 import shutil
 import signal
@@ -24,6 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 
 from services.contracts import RankResult
 from tests.ranker_process import RankerProcess, wait_for
+from tests.vllm.conftest import CORES
 
 PLACES = 3
 EXIT_DELAY_S = 3.0
@@ -112,6 +114,15 @@ def test_promtool_reads_the_page_and_complains_of_vllms_names_alone(served: Rank
     checked = subprocess.run(command, check=False, input=served.metrics(), capture_output=True, text=True, timeout=60)
     assert checked.returncode in (0, 3)  # 3: a matter of style
     assert [line for line in (checked.stdout + checked.stderr).splitlines() if not line.startswith("vllm:")] == []
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="the model has the only core")
+def test_the_model_computes_in_the_engine_process_and_the_service_keeps_off_its_cores(served: RankerProcess) -> None:
+    assert [each.name() for each in served.others() if each.name().startswith("VLLM::")] == ["VLLM::EngineCore"]
+    model = os.sched_getaffinity(core(served).pid)
+    threads = [os.sched_getaffinity(thread.id) for thread in psutil.Process(served.process.pid).threads()]
+    assert model < CORES
+    assert set(map(frozenset, threads)) == {frozenset(CORES - model)}
 
 
 def test_waiting_work_is_seen_in_both_metrics(served: RankerProcess, pool: ThreadPoolExecutor) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ranker_svc.engines.protocol import EngineStartError
+from ranker_svc.engines.vllm.cores import ONE_PROCESS
 from ranker_svc.settings import Settings
 
 NAMED: Mapping[str, str] = {
@@ -97,6 +98,9 @@ def engine_arguments(
     }
     if cpu:
         arguments["block_size"] = CPU_BLOCK_SIZE
+        if settings.tensor_parallel_size in (None, 1) and not any("parallel" in each for each in extra):
+            # vLLM's choice there is a process for the model, for which the engine process waits without sleeping.
+            arguments["distributed_executor_backend"] = ONE_PROCESS
     return {key: value for key, value in {**arguments, **family, **extra}.items() if value is not None}
 
 

@@ -9,15 +9,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ranker_svc.engines.checkpoint import Checkpoint
 from ranker_svc.engines.families import Family
 from ranker_svc.engines.prompting import Prompting
 from ranker_svc.engines.protocol import EngineStartError
 from ranker_svc.engines.vllm.arguments import check_names, engine_arguments
+from ranker_svc.engines.vllm.cores import keep_off, model_cores
 from ranker_svc.engines.vllm.directory import SOCKETS, private_directory, variables
 from ranker_svc.engines.vllm.plugin import CHILD_ERROR_FILE, CHILD_LOG_LEVEL
 from ranker_svc.engines.yes_no import AnswerTokens
 from ranker_svc.settings import Settings
-from services.calibration import checkpoint_fingerprint
 from services.contracts import ModelIdentity
 from services.torchvision_compat import ensure_torchvision
 
@@ -63,24 +64,15 @@ def load(settings: Settings, stat_logger: Callable[[], Any], cancelled: threadin
     Raises:
         EngineStartError: the settings, the model or the machine do not allow it.
     """
-    path = Path(settings.model)
-    local = path.is_dir()
-    if not local and (path.is_absolute() or settings.model.startswith(".") or settings.model.count("/") != 1):
-        raise EngineStartError(f"{settings.model} is neither a directory nor a hub id (`owner/name`)")
+    checkpoint = Checkpoint(settings.model, settings.revision)
     _set_environment(settings.log_level)
     ensure_torchvision()
     vllm = _import_vllm()
     _check(cancelled)
-    prompting, commit = _prompting(settings, local=local)
-    name = path.resolve().name if local else settings.model
-    arguments = _arguments(settings, vllm, prompting.family, name)
+    prompting, identity = _prompting(settings, checkpoint)
+    arguments = _arguments(settings, vllm, prompting.family, identity.name)
     tokens = prompting.answer_tokens()
     _check(cancelled)
-    identity = ModelIdentity(
-        name=name,
-        fingerprint=checkpoint_fingerprint(path) if local else f"{settings.model}@{commit}",
-        engine="vllm",
-    )
     # Before the processes: nobody would end them where it fails.
     sampling = _sampling(vllm, tokens)
     llm, directory = _start(vllm, arguments, stat_logger(), cancelled)
@@ -152,19 +144,14 @@ def _arguments(settings: Settings, vllm: Any, family: Family, name: str) -> dict
     return arguments
 
 
-def _prompting(settings: Settings, *, local: bool) -> tuple[Prompting, str | None]:
-    """The processor, and the commit of a model from a hub."""
+def _prompting(settings: Settings, checkpoint: Checkpoint) -> tuple[Prompting, ModelIdentity]:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    source: dict[str, Any] = {"local_files_only": local, "revision": settings.revision or "main"}
-    try:
-        config = transformers.AutoConfig.from_pretrained(settings.model, **source)
-        processor = transformers.AutoProcessor.from_pretrained(settings.model, **source)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise EngineStartError(f"{settings.model} cannot be loaded as an image-text model: {error}") from error
+    config = checkpoint.load(transformers.AutoConfig)
+    processor = checkpoint.load(transformers.AutoProcessor)
     prompting = Prompting(processor, config, max_frames=settings.max_frames, frames_as=settings.frames_as)
-    return prompting, getattr(config, "_commit_hash", None)
+    return prompting, checkpoint.identity("vllm", config)
 
 
 def _start(
@@ -186,8 +173,9 @@ def _start(
     cause = Path(directory.name) / "error"
     try:
         # vLLM's processes leave sockets and a file of torch's, by which they find each other.
-        with variables({SOCKETS: directory.name, "TMPDIR": directory.name, CHILD_ERROR_FILE: str(cause)}):
-            return AsyncLLM.from_vllm_config(config, stat_loggers=[stat_logger]), directory
+        own = {SOCKETS: directory.name, "TMPDIR": directory.name, CHILD_ERROR_FILE: str(cause)}
+        with variables(own), model_cores(config) as cores:
+            llm = AsyncLLM.from_vllm_config(config, stat_loggers=[stat_logger])
     except BaseException as error:
         reason = (cause.read_text() if cause.exists() else "") or str(error)
         directory.cleanup()
@@ -195,6 +183,8 @@ def _start(
         if isinstance(error, (RuntimeError, ValueError, OSError, NotImplementedError)):
             raise EngineStartError(f"vLLM's engine process could not start; the log has more: {reason}") from error
         raise
+    keep_off(cores)
+    return llm, directory
 
 
 def shut_down(loaded: Loaded) -> None:

@@ -58,6 +58,15 @@ TEXT = {
     "initializer_range": 0.3,
 }
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+QWEN_TOWER = {
+    "depth": 2,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_heads": 2,
+    "patch_size": 4,
+    "out_hidden_size": 64,
+    "initializer_range": 0.3,
+}
 
 
 def save_as_published(model: Any, directory: Path) -> None:
@@ -137,16 +146,10 @@ def build_tiny_qwen2_5_vl(directory: Path) -> Path:
     tokenizer = _tokenizer(QWEN_SPECIALS)
     config = transformers.Qwen2_5_VLConfig(
         vision_config={
-            "depth": 2,
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_heads": 2,
-            "patch_size": 4,
+            **QWEN_TOWER,
             "window_size": 16,
-            "out_hidden_size": 64,
             "fullatt_block_indexes": [1],
             "tokens_per_second": 2,
-            "initializer_range": 0.3,
         },
         text_config={**TEXT, **_ids(tokenizer), "rope_parameters": _rope([4, 6, 6])},
         **_vision_ids(tokenizer),
@@ -169,15 +172,9 @@ def build_tiny_qwen3_vl(directory: Path) -> Path:
     tokenizer = _tokenizer(QWEN_SPECIALS)
     config = transformers.Qwen3VLConfig(
         vision_config={
-            "depth": 2,
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_heads": 2,
-            "patch_size": 4,
-            "out_hidden_size": 64,
+            **QWEN_TOWER,
             "num_position_embeddings": 64,
             "deepstack_visual_indexes": [0, 1],
-            "initializer_range": 0.3,
         },
         text_config={
             **TEXT,

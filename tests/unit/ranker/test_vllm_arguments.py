@@ -6,6 +6,7 @@ import pytest
 
 from ranker_svc.engines.protocol import EngineStartError
 from ranker_svc.engines.vllm.arguments import NAMED, OWNED, check_names, engine_arguments
+from ranker_svc.engines.vllm.cores import ONE_PROCESS
 from ranker_svc.settings import Settings
 
 IMAGES = {"limit_mm_per_prompt": {"image": 16, "video": 0}}
@@ -26,6 +27,22 @@ def test_on_a_cpu() -> None:
     assert found["enable_prefix_caching"] is True
     # vLLM chooses what is not given.
     assert {"max_model_len", "max_num_seqs", "gpu_memory_utilization", "quantization", "revision"}.isdisjoint(found)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "settings", "executor"),
+    [
+        (True, {}, ONE_PROCESS),
+        (True, {"tensor_parallel_size": 1}, ONE_PROCESS),
+        # vLLM chooses where there are several workers, and on a GPU.
+        (True, {"tensor_parallel_size": 2}, None),
+        (True, {"engine_args": {"data_parallel_size": 2}}, None),
+        (False, {}, None),
+        (True, {"engine_args": {"distributed_executor_backend": "mp"}}, "mp"),
+    ],
+)
+def test_where_the_model_computes(cpu: bool, settings: dict[str, Any], executor: str | None) -> None:
+    assert arguments(cpu=cpu, **settings).get("distributed_executor_backend") == executor
 
 
 def test_the_name_under_which_vllms_metrics_speak_of_the_model() -> None:
