@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,18 @@ def keep_off(cores: Collection[int]) -> None:
     Linux wakes a process where the one runs that has woken it: without this, whoever waits for an answer of the model
     is put on the model's core, while another one idles.
     """
+    _move(lambda allowed: allowed - set(cores), cores)
+
+
+def take_back(cores: Collection[int]) -> None:
+    """Let all threads of this process use these cores again: the model is gone."""
+    _move(lambda allowed: allowed | set(cores), cores)
+
+
+def _move(to: Callable[[set[int]], set[int]], cores: Collection[int]) -> None:
     if not cores:
         return
     for thread in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):  # it has ended, or the operator has set what may not be changed
-            if others := os.sched_getaffinity(int(thread.name)) - set(cores):
-                os.sched_setaffinity(int(thread.name), others)
+        with contextlib.suppress(OSError):  # it has ended, or the system does not allow it
+            if wanted := to(os.sched_getaffinity(int(thread.name))):
+                os.sched_setaffinity(int(thread.name), wanted)

@@ -14,7 +14,7 @@ from ranker_svc.engines.families import Family
 from ranker_svc.engines.prompting import Prompting
 from ranker_svc.engines.protocol import EngineStartError
 from ranker_svc.engines.vllm.arguments import check_names, engine_arguments
-from ranker_svc.engines.vllm.cores import keep_off, model_cores
+from ranker_svc.engines.vllm.cores import keep_off, model_cores, take_back
 from ranker_svc.engines.vllm.directory import SOCKETS, private_directory, variables
 from ranker_svc.engines.vllm.plugin import CHILD_ERROR_FILE, CHILD_LOG_LEVEL
 from ranker_svc.engines.yes_no import AnswerTokens
@@ -38,10 +38,12 @@ class Loaded:
         llm: vLLM's AsyncLLM.
         sampling: SamplingParams that read the answer tokens.
         directory: the temporary files of vLLM's processes.
+        cores: those that the model computes on, which this process keeps off; none on a GPU.
     """
 
     llm: Any
     directory: "tempfile.TemporaryDirectory[str]"
+    cores: frozenset[int]
     sampling: Any
     prompting: Prompting
     tokens: AnswerTokens
@@ -75,10 +77,11 @@ def load(settings: Settings, stat_logger: Callable[[], Any], cancelled: threadin
     _check(cancelled)
     # Before the processes: nobody would end them where it fails.
     sampling = _sampling(vllm, tokens)
-    llm, directory = _start(vllm, arguments, stat_logger(), cancelled)
+    llm, directory, cores = _start(vllm, arguments, stat_logger(), cancelled)
     return Loaded(
         llm=llm,
         directory=directory,
+        cores=cores,
         sampling=sampling,
         prompting=prompting,
         tokens=tokens,
@@ -156,7 +159,7 @@ def _prompting(settings: Settings, checkpoint: Checkpoint) -> tuple[Prompting, M
 
 def _start(
     vllm: Any, arguments: dict[str, Any], stat_logger: Any, cancelled: threading.Event
-) -> "tuple[Any, tempfile.TemporaryDirectory[str]]":
+) -> "tuple[Any, tempfile.TemporaryDirectory[str], frozenset[int]]":
     from pydantic import ValidationError
     from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -184,7 +187,7 @@ def _start(
             raise EngineStartError(f"vLLM's engine process could not start; the log has more: {reason}") from error
         raise
     keep_off(cores)
-    return llm, directory
+    return llm, directory, cores
 
 
 def shut_down(loaded: Loaded) -> None:
@@ -193,6 +196,7 @@ def shut_down(loaded: Loaded) -> None:
         loaded.llm.shutdown(timeout=SHUTDOWN_S)
     finally:
         loaded.directory.cleanup()
+        take_back(loaded.cores)
 
 
 def _sampling(vllm: Any, tokens: AnswerTokens) -> Any:

@@ -8,10 +8,11 @@ import sys
 import pytest
 
 CORES = os.sched_getaffinity(0)
-# Affinity is a matter of the whole process: a process of its own tells that of a thread before and one after.
+# Affinity is a matter of the whole process: one of its own tells that of a thread from before, of one that starts
+# later, of the main thread, and of that when the model is gone.
 PROGRAM = """
 import json, os, sys, threading
-from ranker_svc.engines.vllm.cores import keep_off
+from ranker_svc.engines.vllm.cores import keep_off, take_back
 asked, found = threading.Event(), []
 def look():
     asked.wait()
@@ -24,21 +25,24 @@ before.join()
 after = threading.Thread(target=look)
 after.start()
 after.join()
-print(json.dumps([sorted(os.sched_getaffinity(0)), *found]))
+found.append(sorted(os.sched_getaffinity(0)))
+take_back(json.loads(sys.argv[1]))
+print(json.dumps([*found, sorted(os.sched_getaffinity(0))]))
 """
 
 
 def kept_off(cores: set[int]) -> list[set[int]]:
+    """Cores that threads of a process may use which keeps off some."""
     command = [sys.executable, "-c", PROGRAM, json.dumps(sorted(cores))]
     return [set(each) for each in json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)]
 
 
 @pytest.mark.skipif(len(CORES) < 2, reason="there is one core")
-def test_all_threads_move_to_the_other_cores() -> None:
+def test_all_threads_move_to_the_other_cores_until_the_model_is_gone() -> None:
     model = set(sorted(CORES)[:1])
-    assert kept_off(model) == [CORES - model] * 3
+    assert kept_off(model) == [CORES - model] * 3 + [CORES]
 
 
 @pytest.mark.parametrize("model", [set(), CORES], ids=["none", "all"])
 def test_nothing_moves_where_no_core_is_the_model_s_alone(model: set[int]) -> None:
-    assert kept_off(model) == [CORES] * 3
+    assert kept_off(model) == [CORES] * 4
