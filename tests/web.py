@@ -9,14 +9,24 @@ from typing import Any
 
 import uvicorn
 
+from services.web.server import ServiceServer
 from tests.servers import free_port
 
 
-class AppServer(uvicorn.Server):
-    """One application on a free port of this machine.
+class WithoutSignals:
+    """For a server of uvicorn's inside a process of tests: it leaves signals to them.
 
-    It leaves signals alone: of two servers in one event loop, the one that ends last would leave a handler of the
-    other's behind, and the process would be deaf to SIGINT from then on.
+    Of two servers in one event loop, the one that ends last would leave a handler of the other's behind, and the
+    process would be deaf to SIGINT from then on.
+    """
+
+    def capture_signals(self) -> AbstractContextManager[None]:
+        """Called by uvicorn around its serving."""
+        return nullcontext()
+
+
+class AppServer(WithoutSignals, uvicorn.Server):
+    """One application on a free port of this machine.
 
     Args:
         app: an ASGI application.
@@ -29,9 +39,11 @@ class AppServer(uvicorn.Server):
         super().__init__(uvicorn.Config(app, port=port, **{"log_config": None, "ws": "none", **options}))
         self.url = f"http://127.0.0.1:{port}"
 
-    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Called by uvicorn around its serving."""
-        return nullcontext()
+
+class TestedServer(WithoutSignals, ServiceServer):
+    """A service as it is served, in a process of tests."""
+
+    __test__ = False
 
 
 @asynccontextmanager

@@ -26,9 +26,9 @@ from services.clients import RouterClient
 from services.contracts import Decision, Problem, SeedRequest
 from services.deadline import Deadline
 from services.encoder import HashEncoder
-from services.web.server import ServiceServer
 from tests.integration.router.conftest import WithState
 from tests.integration.router.hostile import by_content
+from tests.web import TestedServer
 
 POLICY = """
 name: catalogue
@@ -80,7 +80,7 @@ class Cascade:
     router: Line
     ranker: Line
     good: bytes
-    server: ServiceServer
+    server: TestedServer
     app: Any = field(repr=False, default=None)
 
     async def send(self, video: bytes | None = None, request: str | bytes | None = None, **headers: str) -> Any:
@@ -221,7 +221,7 @@ async def running(
         app = gateway.app.create_app(given, router_transport=None if router_network else router, store=store)
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         port = listener.getsockname()[1]
-        server = ServiceServer(app, given)
+        server = TestedServer(app, given)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await until(lambda: server.started or serving.done())
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60.0))
