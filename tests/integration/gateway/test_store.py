@@ -52,8 +52,8 @@ async def stores() -> AsyncIterator[AsyncExitStack]:
         yield stack
 
 
-def opened(stack: AsyncExitStack, url: str, *, pool_size: int = 2) -> SqlStore:
-    store = SqlStore(url, pool_size=pool_size, timeout_s=TIMEOUT_S)
+def opened(stack: AsyncExitStack, url: str, *, pool_size: int = 2, timeout_s: float = TIMEOUT_S) -> SqlStore:
+    store = SqlStore(url, pool_size=pool_size, timeout_s=timeout_s)
     stack.push_async_callback(store.close)
     return store
 
@@ -72,7 +72,8 @@ async def test_what_is_added_is_found_whole(store: SqlStore) -> None:
 
 
 async def test_several_gateways_may_open_a_new_database_at_once(url: str, stores: AsyncExitStack) -> None:
-    several = [opened(stores, url) for _ in range(8)]
+    # They take turns with the tables: on a busy machine that takes seconds.
+    several = [opened(stores, url, timeout_s=30.0) for _ in range(8)]
     await asyncio.gather(*(each.open() for each in several))
     await asyncio.gather(*(each.add(decision(n), ModerationRequest()) for n, each in enumerate(several)))
     found = await asyncio.gather(*(several[0].get(decision(n).id) for n in range(8)))
