@@ -49,7 +49,8 @@ def take_back(cores: Collection[int]) -> None:
 
 
 def _move(to: Callable[[set[int]], set[int]], cores: Collection[int]) -> None:
-    if not cores:
+    # Elsewhere than on Linux cores cannot be chosen.
+    if not cores or not hasattr(os, "sched_setaffinity"):
         return
     for thread in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):  # it has ended, or the system does not allow it
