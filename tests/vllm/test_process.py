@@ -223,6 +223,15 @@ def test_sigterm_lets_work_in_flight_end_within_the_grace_and_refuses_the_rest(
     assert (unfinished.status_code, unfinished.json()["code"]) == (503, "not_ready")
 
 
+def test_cores_that_cannot_be_bound_are_a_start_error(tmp_path_factory: pytest.TempPathFactory) -> None:
+    environment = {"VLLM_CPU_OMP_THREADS_BIND": "all"}
+    with RankerProcess(tmp_path_factory.mktemp("b") / "log", environment=environment, engine="vllm") as ranker:
+        assert ranker.end(120.0) == 1
+        assert "vLLM's engine process could not start" in ranker.log()
+        assert "Traceback" not in ranker.log()
+        assert ranker.others() == []
+
+
 @pytest.mark.parametrize("stage", ["import", "engine"])
 def test_sigterm_while_the_model_loads_ends_all_of_it(tmp_path_factory: pytest.TempPathFactory, stage: str) -> None:
     with process(tmp_path_factory.mktemp("l")) as ranker:

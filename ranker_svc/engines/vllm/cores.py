@@ -24,11 +24,12 @@ def model_cores(config: Any) -> Iterator[frozenset[int]]:
         The cores; none where nothing is bound, or vLLM sees to it.
     """
     from vllm.platforms import current_platform
-    from vllm.utils.ompmultiprocessing import OMPProcessManager
 
     if config.parallel_config.distributed_executor_backend != ONE_PROCESS or not current_platform.is_cpu():
         yield frozenset()
         return
+    from vllm.utils.ompmultiprocessing import OMPProcessManager
+
     binding = OMPProcessManager(config)
     with binding.configure_omp_envs(rank=0, local_rank=0):
         yield frozenset(binding.cpu_lists[0] if binding.cpu_lists else ())

@@ -183,7 +183,7 @@ def _start(
         reason = (cause.read_text() if cause.exists() else "") or str(error)
         directory.cleanup()
         _check(cancelled)
-        if isinstance(error, (RuntimeError, ValueError, OSError, NotImplementedError)):
+        if isinstance(error, (RuntimeError, ValueError, OSError, NotImplementedError, AssertionError)):
             raise EngineStartError(f"vLLM's engine process could not start; the log has more: {reason}") from error
         raise
     keep_off(cores)
