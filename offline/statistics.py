@@ -35,6 +35,26 @@ def roc_auc(score: Floats, positive: Bools, weight: Floats) -> float:
     return float((up_at * (below + down_at / 2)).sum() / (up.sum() * down.sum()))
 
 
+def pr_auc(score: Floats, positive: Bools, weight: Floats) -> float:
+    """Weighted average precision, the area under the precision-recall steps; nan without positives."""
+    from sklearn.metrics import average_precision_score
+
+    if not (positive & (weight > 0)).any():
+        return float("nan")
+    return float(average_precision_score(positive, score, sample_weight=weight))
+
+
+def max_f1(score: Floats, positive: Bools, weight: Floats) -> float:
+    """The highest weighted F1 that any threshold on the score gives; nan without positives."""
+    from sklearn.metrics import precision_recall_curve
+
+    if not (positive & (weight > 0)).any():
+        return float("nan")
+    precision, recall, _ = precision_recall_curve(positive, score, sample_weight=weight)
+    both = precision + recall
+    return float(np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0).max())
+
+
 def threshold_at_pass_rate(score: Floats, weight: Floats, rate: float) -> float:
     """The lowest threshold t such that score >= t passes at most `rate` of the weight; inf where none does."""
     order = np.argsort(-score, kind="stable")

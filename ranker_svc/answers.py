@@ -48,7 +48,7 @@ def judge(
                 prompt=issue.prompt,
                 answers=answers,
                 score=score,
-                probability=score if calibrator is None else calibrator.apply(score),
+                probability=score if calibrator is None else calibrator.apply(score, issue.id),
                 calibrator=None if calibrator is None else calibrator.id,
             )
         )

@@ -51,7 +51,7 @@ def test_what_the_services_need_beside_their_code_is_in_it(wheel: zipfile.ZipFil
         "router_svc/models/demo/open_clip_model.safetensors",
         "router_svc/models/demo/background.json",
         "ranker_svc/models/demo/model.safetensors",
-        "ranker_svc/models/demo/calibrators/demo-p2-temperature.json",
+        "ranker_svc/models/demo/calibrators/demo-p2.json",
         "winnow/bundled/seeds/manifest.jsonl",
         "winnow/bundled/clips/manifest.jsonl",
     ):

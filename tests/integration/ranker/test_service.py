@@ -13,7 +13,7 @@ import pytest
 from ranker_svc.app import create_app
 from ranker_svc.engines.deterministic import DeterministicEngine
 from ranker_svc.settings import Settings
-from services.calibration import Calibrator, FittedFor
+from services.calibration import Calibrator, FittedFor, TemperatureMap
 from services.contracts import RankResult
 
 Body = Callable[..., dict[str, Any]]
@@ -48,7 +48,7 @@ def post(tmp_path: Path, body: dict[str, Any], headers: dict[str, str] | None = 
 
 
 def test_a_request_is_judged(tmp_path: Path, rank_body: Body) -> None:
-    calibrator = Calibrator(id="cal", temperature=2.0, fitted_for=FittedFor(prompt="P2"))
+    calibrator = Calibrator(id="cal", pooled=TemperatureMap(temperature=2.0), fitted_for=FittedFor(prompt="P2"))
     (tmp_path / "cal.json").write_text(calibrator.model_dump_json())
     response = post(tmp_path, rank_body(calibrator="cal"))
     assert response.status_code == 200
@@ -60,7 +60,7 @@ def test_a_request_is_judged(tmp_path: Path, rank_body: Body) -> None:
     assert first.answers[1] == second.answers[1]
     assert first.answers[0] != second.answers[0]
     assert first.score == pytest.approx(sum(answer.p_yes for answer in first.answers) / 2)
-    assert first.probability == pytest.approx(calibrator.apply(first.score))
+    assert first.probability == pytest.approx(calibrator.apply(first.score, first.id))
     assert result.model.engine == "deterministic"
     assert set(result.timings.stages) == {"decode", "queue", "infer"}
     assert result.warnings == ()

@@ -1,6 +1,7 @@
 """Weighted measures, against scikit-learn and by hand."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,7 +9,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from offline.statistics import Estimate, bootstrap, recall_at_pass_rate, roc_auc, threshold_at_pass_rate
+from offline.statistics import (
+    Estimate,
+    bootstrap,
+    max_f1,
+    pr_auc,
+    recall_at_pass_rate,
+    roc_auc,
+    threshold_at_pass_rate,
+)
 
 ONES = np.ones(4)
 rows = st.lists(
@@ -119,6 +128,24 @@ def test_the_bootstrap_keeps_the_size_of_every_stratum() -> None:
     assert sizes == {(5, 7)}
     assert found.value == 12
     assert found.high < 12, "it draws with replacement"
+
+
+def test_average_precision_and_max_f1_by_hand() -> None:
+    score = np.array([0.9, 0.8, 0.7, 0.1])
+    positive = np.array([True, False, True, False])
+    assert pr_auc(score, positive, np.ones(4)) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    assert max_f1(score, positive, np.ones(4)) == pytest.approx(0.8)
+    # The false alarm stands for three times as much traffic.
+    weight = np.array([1.0, 3.0, 1.0, 1.0])
+    assert pr_auc(score, positive, weight) == pytest.approx(0.5 * 1 + 0.5 * 2 / 5)
+    assert max_f1(score, positive, weight) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("measure", [pr_auc, max_f1])
+def test_without_positives_there_is_no_precision(measure: Callable[..., float]) -> None:
+    score, weight = np.array([0.1, 0.9]), np.array([1.0, 0.0])
+    assert math.isnan(measure(score, np.zeros(2, dtype=bool), weight))
+    assert math.isnan(measure(score, np.array([False, True]), weight)), "it stands for no traffic"
 
 
 def test_the_bootstrap_is_deterministic() -> None:

@@ -29,7 +29,7 @@ def test_slice_keeps_file_order_and_carries_the_hash(policy: Policy) -> None:
     part = policy.slice(["arson", "weapon_threat", "arson"])
     assert [issue.id for issue in part.issues] == ["weapon_threat", "arson"]
     assert part.policy_hash == policy.content_hash
-    assert part.issues[0].calibrator == "demo-p2-temperature"
+    assert part.issues[0].calibrator == "demo-p2"
     assert part.issues[0].router_threshold == policy.issue("weapon_threat").router.threshold
 
 

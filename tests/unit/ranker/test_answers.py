@@ -4,7 +4,7 @@ import pytest
 
 from ranker_svc.answers import judge, p_yes
 from ranker_svc.engines.protocol import RawAnswer
-from services.calibration import Calibrator, FittedFor
+from services.calibration import Calibrator, FittedFor, PlattMap, TemperatureMap
 from services.contracts import Assembly, IssueQuestions, IssueRank
 from services.prompts import plan
 
@@ -12,7 +12,12 @@ ARSON = IssueQuestions(id="arson", name="arson", definition="Fire.", calibrator=
 DRUGS = IssueQuestions(
     id="drugs", name="drugs", definition="Pills.", prompt="P3", assembly=Assembly(method="maximum"), calibrator=None
 )
-CALIBRATOR = Calibrator(id="cal", temperature=2.0, fitted_for=FittedFor(model="m", prompt="P2", frames=8))
+CALIBRATOR = Calibrator(
+    id="cal",
+    pooled=TemperatureMap(temperature=2.0),
+    issues={"other": PlattMap(slope=1.0, intercept=3.0)},
+    fitted_for=FittedFor(model="m", prompt="P2", frames=8),
+)
 
 
 def raw(margin: float, mass: float = 0.99) -> RawAnswer:
@@ -45,11 +50,19 @@ def test_scores_are_assembled_then_calibrated() -> None:
     (arson, drugs), warnings = judged([raw(2.0), raw(0.0), raw(-1.0)])
     assert [answer.question for answer in arson.answers] == ["fine_grained", "overall"]
     assert arson.score == pytest.approx((0.8807971 + 0.5) / 2)
-    assert arson.probability == pytest.approx(CALIBRATOR.apply(arson.score))
+    assert arson.probability == pytest.approx(CALIBRATOR.apply(arson.score, "arson"))
     assert arson.calibrator == "cal"
     assert drugs.probability == drugs.score == pytest.approx(0.2689414)
     assert drugs.calibrator is None
     assert warnings == ()
+
+
+def test_an_issue_with_a_map_of_its_own_is_calibrated_by_it() -> None:
+    other = ARSON.model_copy(update={"id": "other"})
+    (arson, own), _ = judged([raw(2.0), raw(0.0)], issues=(ARSON, other))
+    assert own.score == arson.score
+    assert own.probability == pytest.approx(CALIBRATOR.issues["other"].apply(own.score))
+    assert own.probability > arson.probability
 
 
 def test_an_unknown_calibrator_leaves_the_score_and_warns() -> None:

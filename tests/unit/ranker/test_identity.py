@@ -4,7 +4,7 @@ import pytest
 
 from ranker_svc.identity import WITHOUT_EFFECT, configuration_of
 from ranker_svc.settings import Settings
-from services.calibration import Calibrator
+from services.calibration import Calibrator, TemperatureMap
 
 PLAIN = configuration_of(Settings(), {})
 
@@ -48,5 +48,8 @@ def test_a_setting_counts_unless_it_is_named() -> None:
 
 
 def test_a_calibrator_counts_by_its_content() -> None:
-    one, other = (configuration_of(Settings(), {"c": Calibrator(id="c", temperature=t)}) for t in (1.0, 2.0))
+    one, other = (
+        configuration_of(Settings(), {"c": Calibrator(id="c", pooled=TemperatureMap(temperature=t))})
+        for t in (1.0, 2.0)
+    )
     assert len({PLAIN, one, other}) == 3
