@@ -1,7 +1,9 @@
 """Emoji sprites from npm packages with free licences (credits in NOTICE), fetched by `npm pack` into a cache folder."""
 
 import functools
+import io
 import json
+import os
 import subprocess
 import tarfile
 from dataclasses import dataclass
@@ -12,20 +14,32 @@ from PIL import Image
 
 from offline.demo_world.taxonomy import AMBIGUOUS, NEUTRAL_SUBCATEGORIES, ROLE_OF
 
-Style = Literal["noto", "twemoji", "openmoji"]
-TRAINING_STYLES: tuple[Style, ...] = ("noto", "twemoji")
+Style = Literal["noto", "twemoji", "openmoji", "fluent_flat", "fluent", "emojione", "noto_blob"]
+WORLD_STYLES: tuple[Style, ...] = ("noto", "twemoji")
+"""Styles of the splits that are not held out; everything of the catalogue is drawn in both."""
+TRAINING_STYLES: tuple[Style, ...] = (*WORLD_STYLES, "fluent_flat", "fluent", "emojione", "noto_blob")
+"""Styles that models are trained on; the last two lack some emoji."""
 
-_PACKAGES: dict[Style, str] = {
+PACKAGES: dict[Style, str] = {
     "noto": "emoji-datasource-google@16.0.0",
     "twemoji": "emoji-datasource-twitter@16.0.0",
     "openmoji": "openmoji@17.0.0",
+    "fluent_flat": "@iconify-json/fluent-emoji-flat@1.2.6",
+    "fluent": "@iconify-json/fluent-emoji@1.2.7",
+    "emojione": "@iconify-json/emojione@1.2.3",
+    "noto_blob": "@iconify-json/noto-v1@1.2.5",
 }
+"""npm packages; NOTICE credits each with its version and licence."""
 _FOLDERS: dict[Style, str] = {
     "noto": "package/img/google/64/",
     "twemoji": "package/img/twitter/64/",
     "openmoji": "package/color/svg/",
 }
 _CATALOGUE = "package/emoji.json"
+_ICONS, _NAMES = "package/icons.json", "package/chars.json"
+_NAMING: Style = "fluent_flat"
+"""The package whose list of code points says what an emoji is called in all of those that iconify makes."""
+_SVG_SIDE = 96
 _SKIPPED_CATEGORIES = frozenset({"Flags", "Component"})
 
 
@@ -53,16 +67,18 @@ def fetch(style: Style, folder: Path) -> Path:
     try:
         packed = subprocess.run(
             # Whichever npm the user has is the right one.
-            ["npm", "pack", "--silent", "--pack-destination", str(target), _PACKAGES[style]],  # noqa: S607
+            ["npm", "pack", "--silent", "--pack-destination", str(target), PACKAGES[style]],  # noqa: S607
             check=True, capture_output=True, text=True, timeout=600,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
         raise RuntimeError(
-            f"could not fetch {_PACKAGES[style]}: the demo world's art comes by npm; install Node.js and try again"
+            f"could not fetch {PACKAGES[style]}: the demo world's art comes by npm; install Node.js and try again"
         ) from error
     archive = target / packed.stdout.strip().splitlines()[-1]
     with tarfile.open(archive) as tar:
-        wanted = [m for m in tar.getmembers() if m.name == _CATALOGUE or m.name.startswith(_FOLDERS[style])]
+        files = {_CATALOGUE, _ICONS, _NAMES}
+        prefix = _FOLDERS.get(style, _ICONS)
+        wanted = [m for m in tar.getmembers() if m.name in files or m.name.startswith(prefix)]
         tar.extractall(target, members=wanted, filter="data")
     archive.unlink()
     done.touch()
@@ -70,10 +86,12 @@ def fetch(style: Style, folder: Path) -> Path:
 
 
 class Art:
-    """Sprites of the styles asked for, as RGBA images 64 pixels wide, loaded on first use."""
+    """Sprites of the styles asked for, as RGBA images 64 or 96 pixels wide, loaded on first use."""
 
-    def __init__(self, folder: Path, styles: tuple[Style, ...] = TRAINING_STYLES) -> None:
+    def __init__(self, folder: Path, styles: tuple[Style, ...] = WORLD_STYLES) -> None:
         self._folders = {style: fetch(style, folder) for style in styles}
+        icons = [style for style in styles if style not in _FOLDERS]
+        self._icons = {style: _Icons(self._folders[style], fetch(_NAMING, folder)) for style in icons}
         catalogue = fetch("noto", folder) / _CATALOGUE
         rows: list[dict[str, Any]] = json.loads(catalogue.read_text(encoding="utf-8"))
         self.emoji: dict[str, Emoji] = {
@@ -93,23 +111,66 @@ class Art:
         """RGBA image of an emoji; shared, so copy before changing it."""
         return self._load(name, style)
 
+    def styles_of(self, name: str) -> tuple[Style, ...]:
+        """The styles, of those asked for, in which an emoji is drawn."""
+        unified = self.emoji[name].unified
+        return tuple(style for style in self._folders if style not in self._icons or self._icons[style].has(unified))
+
     def _read(self, name: str, style: Style) -> Image.Image:
         emoji = self.emoji[name]
+        if style in self._icons:
+            return self._icons[style].draw(emoji.unified)
         folder = self._folders[style] / _FOLDERS[style]
         if style == "openmoji":
             return _render_svg(folder, emoji.unified)
         return Image.open(folder / emoji.image).convert("RGBA")
 
 
-def _render_svg(folder: Path, unified: str) -> Image.Image:
-    """OpenMoji draws variation selectors into some file names and not into others."""
-    import io
+class _Icons:
+    """A package of iconify's: drawings by name; each is rendered once and kept as a PNG file."""
 
+    def __init__(self, folder: Path, naming: Path) -> None:
+        document = json.loads((folder / _ICONS).read_text(encoding="utf-8"))
+        self._drawings: dict[str, dict[str, Any]] = document["icons"]
+        self._side: int = document.get("height", 16)
+        self._names: dict[str, str] = json.loads((naming / _NAMES).read_text(encoding="utf-8"))
+        self._rendered = folder / "rendered"
+        self._rendered.mkdir(exist_ok=True)
+
+    def has(self, unified: str) -> bool:
+        """Whether there is a drawing of these code points."""
+        return self._name(unified) in self._drawings
+
+    def draw(self, unified: str) -> Image.Image:
+        """RGBA image, 96 pixels square."""
+        path = self._rendered / f"{unified}.png"
+        if not path.exists():
+            icon = self._drawings[self._name(unified)]
+            width, height = icon.get("width", self._side), icon.get("height", self._side)
+            box = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+            image = _rasterised(f"<svg {box}>{icon['body']}</svg>")
+            # Of several processes that draw it, the last one wins.
+            temporary = path.with_suffix(f".{os.getpid()}")
+            image.save(temporary, "PNG")
+            temporary.replace(path)
+        return Image.open(path).convert("RGBA")
+
+    def _name(self, unified: str) -> str:
+        code = unified.lower()
+        return self._names.get(code) or self._names.get(code.replace("-fe0f", "")) or ""
+
+
+def _rasterised(svg: str) -> Image.Image:
     import resvg_py
 
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=_SVG_SIDE, height=_SVG_SIDE)
+    return Image.open(io.BytesIO(bytes(png))).convert("RGBA")
+
+
+def _render_svg(folder: Path, unified: str) -> Image.Image:
+    """OpenMoji draws variation selectors into some file names and not into others."""
     for stem in (unified, unified.replace("-FE0F", "")):
         path = folder / f"{stem}.svg"
         if path.exists():
-            png = resvg_py.svg_to_bytes(svg_path=str(path), width=96, height=96)
-            return Image.open(io.BytesIO(bytes(png))).convert("RGBA")
+            return _rasterised(path.read_text(encoding="utf-8"))
     raise FileNotFoundError(f"OpenMoji has no drawing of {unified}")

@@ -2,22 +2,20 @@
 
 import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from offline.demo_world.art import Art
-from offline.demo_world.render import background, draw
-from offline.demo_world.scene import FPS, WORLD_SIZE, Kind, Pools, Scene
+from offline.demo_world.encode import encode
+from offline.demo_world.scene import Kind, Pools, Scene
 from offline.demo_world.splits import DEFAULT_SEED, KINDS, Counts, Split, scene_at, styles_of
+from offline.demo_world.variants import PLAIN, VARIANTS, Variant
 
 _worker_art: dict[Path, Art] = {}
 
@@ -32,36 +30,14 @@ class Job:
     split: Split
     kind: Kind
     index: int
+    variant: str = PLAIN.name
 
 
-def frames(scene: Scene, art: Art) -> Iterator[np.ndarray]:
-    """All frames of a scene, uint8 [WORLD_SIZE, WORLD_SIZE, 3]."""
-    for shot in scene.shots:
-        backdrop = background(shot.background)
-        for number in range(round(shot.start_s * FPS), round(shot.end_s * FPS)):
-            yield draw(shot, scene.style, number / FPS, art, backdrop=backdrop)
-
-
-def encode(scene: Scene, art: Art, path: Path, *, crf: int = 27) -> None:
-    """Write a scene as an H.264 MP4, yuv420p, WORLD_SIZE pixels square, FPS frames a second."""
-    temporary = path.with_suffix(".part.mp4")
-    with av.open(str(temporary), "w", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream(
-            "libx264", rate=Fraction(FPS), options={"crf": str(crf), "preset": "medium", "threads": "1"}
-        )
-        stream.width = stream.height = WORLD_SIZE
-        stream.pix_fmt = "yuv420p"
-        stream.gop_size = 2 * FPS
-        for picture in frames(scene, art):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-    temporary.replace(path)
-
-
-def manifest_row(scene: Scene, split: Split, path: str) -> dict[str, Any]:
-    """One line of a manifest."""
+def manifest_row(scene: Scene, split: Split, path: str, variant: Variant = PLAIN) -> dict[str, Any]:
+    """One line of a manifest. Variants of a scene are a group, so that no split tears them apart."""
+    plain = variant.name == PLAIN.name
     return {
-        "id": scene.id,
+        "id": scene.id if plain else f"{scene.id}.{variant.name}",
         "path": path,
         "split": split,
         "kind": scene.kind,
@@ -69,12 +45,14 @@ def manifest_row(scene: Scene, split: Split, path: str) -> dict[str, Any]:
         "look_alike": scene.look_alike,
         "look_alike_of": scene.look_alike_of,
         "style": scene.style,
-        "title": scene.title,
+        "title": variant.title_of(scene),
         "duration_s": scene.duration_s,
+        "group": scene.id,
+        "variant": None if plain else variant.name,
         "shots": [
             {"start_s": shot.start_s, "end_s": shot.end_s, "objects": sorted(shot.names)} for shot in scene.shots
         ],
-    }  # fmt: skip
+    }
 
 
 def _write(job: Job) -> dict[str, Any]:
@@ -82,10 +60,12 @@ def _write(job: Job) -> dict[str, Any]:
     if art is None:
         art = _worker_art[job.art_folder] = Art(job.art_folder, styles_of(job.split))
     scene = scene_at(job.seed, job.split, job.kind, job.index, Pools(art.neutral, art.others))
-    path = job.out / f"{scene.id}.mp4"
+    variant = VARIANTS[job.variant]
+    name = scene.id if variant.name == PLAIN.name else f"{scene.id}.{variant.name}"
+    path = job.out / f"{name}{variant.suffix}"
     if not path.exists():
-        encode(scene, art, path)
-    return manifest_row(scene, job.split, path.name)
+        encode(scene, art, path, variant)
+    return manifest_row(scene, job.split, path.name, variant)
 
 
 def _claim(out: Path, seed: int) -> None:
@@ -104,8 +84,19 @@ def generate(
     *,
     seed: int = DEFAULT_SEED,
     workers: int = 2,
+    variants: Sequence[str] = (PLAIN.name,),
 ) -> Path:
     """Write a split and its manifest, and return the manifest's path. Videos that are there are kept.
+
+    Args:
+        art_folder: where the art is, or is fetched to.
+        out: the folder of the videos and of manifest.jsonl.
+        split: which scenes.
+        counts: how many of each kind, from the first on.
+        console: for progress.
+        seed: of the generator.
+        workers: processes.
+        variants: names in VARIANTS; every scene is written in each.
 
     Raises:
         RuntimeError: the folder holds videos of another seed; their names are the same, their content is not.
@@ -113,7 +104,8 @@ def generate(
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, seed)
     Art(art_folder, styles_of(split))  # fetched here once, and not by every worker
-    jobs = [Job(art_folder, out, seed, split, kind, i) for kind in KINDS for i in range(counts.of(kind))]
+    scenes = [(kind, index) for kind in KINDS for index in range(counts.of(kind))]
+    jobs = [Job(art_folder, out, seed, split, kind, index, name) for name in variants for kind, index in scenes]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     rows = []
     context = multiprocessing.get_context("spawn")

@@ -27,27 +27,39 @@ def background(spec: Background, size: int = WORLD_SIZE) -> Image.Image:
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-def _drawn(sprite: Sprite, style: Style, progress: float, art: Art, scale: float) -> tuple[Image.Image, int, int]:
-    """The turned and sized sprite at `progress` in [0, 1] of its shot, and where its top left corner goes."""
+def canvas(spec: Background, width: int, height: int) -> Image.Image:
+    """RGB image of any size: the middle of a square background."""
+    side = max(width, height)
+    left, top = (side - width) // 2, (side - height) // 2
+    return background(spec, side).crop((left, top, left + width, top + height))
+
+
+def _drawn(
+    sprite: Sprite, style: Style, progress: float, art: Art, frame: tuple[int, int]
+) -> tuple[Image.Image, int, int]:
+    """The turned and sized sprite at `progress` in [0, 1] of its shot, and where its top left corner goes in a frame
+    of that width and height. Places stretch with the frame, drawings do not."""
+    scale = min(frame) / WORLD_SIZE
     side = max(2, round((sprite.size[0] + (sprite.size[1] - sprite.size[0]) * progress) * scale))
     image = art.sprite(sprite.name, style).resize((side, side), Image.Resampling.BILINEAR)
     if sprite.mirrored:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     angle = sprite.angle[0] + (sprite.angle[1] - sprite.angle[0]) * progress
     image = image.rotate(angle, Image.Resampling.BILINEAR, expand=True)
-    x = (sprite.start[0] + (sprite.end[0] - sprite.start[0]) * progress) * scale
-    y = (sprite.start[1] + (sprite.end[1] - sprite.start[1]) * progress) * scale
+    x = (sprite.start[0] + (sprite.end[0] - sprite.start[0]) * progress) * (frame[0] / WORLD_SIZE)
+    y = (sprite.start[1] + (sprite.end[1] - sprite.start[1]) * progress) * (frame[1] / WORLD_SIZE)
     return image, round(x - image.width / 2), round(y - image.height / 2)
 
 
 def draw(
     shot: Shot, style: Style, time_s: float, art: Art, *, size: int = WORLD_SIZE, backdrop: Image.Image | None = None
 ) -> np.ndarray:
-    """One frame of a shot, uint8 [size, size, 3], RGB. `backdrop` saves drawing the same background again."""
+    """One frame of a shot, uint8 [height, width, 3], RGB, of the backdrop's size or of `size` pixels square.
+    `backdrop` saves drawing the same background again."""
     frame = backdrop.copy() if backdrop else background(shot.background, size)
     progress = _progress(shot, time_s)
     for sprite in shot.sprites:
-        image, left, top = _drawn(sprite, style, progress, art, size / WORLD_SIZE)
+        image, left, top = _drawn(sprite, style, progress, art, frame.size)
         frame.paste(image, (left, top), image)
     return np.asarray(frame)
 
@@ -61,7 +73,7 @@ def draw_labelled(
     progress = _progress(shot, time_s)
     cover = np.zeros((len(shot.sprites), grid, grid), dtype=np.float32)
     for index, sprite in enumerate(shot.sprites):
-        image, left, top = _drawn(sprite, style, progress, art, size / WORLD_SIZE)
+        image, left, top = _drawn(sprite, style, progress, art, (size, size))
         frame.paste(image, (left, top), image)
         alpha = Image.new("L", (size, size))
         alpha.paste(image.getchannel("A"), (left, top))

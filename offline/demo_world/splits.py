@@ -1,11 +1,13 @@
 """Which scenes make up each split: a pure function of the generator's seed, the split, the kind and an index."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
-from offline.demo_world.art import TRAINING_STYLES, Style
+from offline.demo_world.art import WORLD_STYLES, Style
 from offline.demo_world.scene import Kind, Pools, Scene, compose
 from offline.demo_world.taxonomy import ISSUES, LOOK_ALIKES, violated
 
@@ -36,9 +38,22 @@ class Counts:
         return self.violation + self.look_alike + self.other
 
 
+FULL: Mapping[Split, Counts] = MappingProxyType(
+    {
+        "train": Counts(4000, 4000, 2000),
+        "bank": Counts(violation=500 * len(ISSUES)),
+        "calibration": Counts(800, 2000, 4000),
+        "test": Counts(800, 2000, 4000),
+        "test_openmoji": Counts(800, 2000, 4000),
+    }
+)
+"""Full sizes (demo world): the traffic splits at least 800 / 2,000 / 4,000, 500 known violations an issue in the bank;
+train, of which the data sets are drawn, is balanced between violations and look-alikes."""
+
+
 def styles_of(split: Split) -> tuple[Style, ...]:
     """The art styles of a split."""
-    return ("openmoji",) if split == "test_openmoji" else TRAINING_STYLES
+    return ("openmoji",) if split == "test_openmoji" else WORLD_STYLES
 
 
 def scene_at(seed: int, split: Split, kind: Kind, index: int, pools: Pools) -> Scene:

@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 
 from offline import bundle as bundling
 from offline.cli import app
-from offline.collect import read_manifest
 from offline.demo_world.art import Art
-from offline.demo_world.generate import frames, generate
+from offline.demo_world.encode import frames
+from offline.demo_world.generate import generate
 from offline.demo_world.scene import Pools, Scene
 from offline.demo_world.splits import Counts, scene_at
 from offline.demo_world.taxonomy import ISSUES, violated
+from offline.manifest import read_manifest
 
 COUNTS = Counts(violation=2, look_alike=1, other=1)
 SEED = 77
@@ -115,9 +116,9 @@ def test_a_longer_split_begins_with_the_shorter_one(art: Art, split: Path, rows:
     pools = Pools(art.neutral, art.others)
     assert scene_at(SEED, "test", "violation", 1, pools).id == rows[1]["id"]
     labelled = read_manifest(split)
-    assert [video.path for video in labelled] == [split.parent / row["path"] for row in rows]
-    assert [video.issues for video in labelled] == [frozenset(row["issues"]) for row in rows]
-    assert all(video.path.is_file() for video in labelled)
+    assert [video.file for video in labelled] == [split.parent / row["path"] for row in rows]
+    assert [video.truth for video in labelled] == [frozenset(row["issues"]) for row in rows]
+    assert all(video.file.is_file() for video in labelled)
 
 
 def test_the_bundle_has_clips_and_the_guilty_segments_of_seeds(
@@ -155,5 +156,5 @@ def test_the_command_writes_a_split(art_folder: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*arguments, "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     (video,) = read_manifest(tmp_path / "out" / "manifest.jsonl")
-    assert video.path.name == "bank-violation-00000.mp4"
-    assert video.issues == {"weapon_threat"}
+    assert video.file.name == "bank-violation-00000.mp4"
+    assert video.truth == {"weapon_threat"}

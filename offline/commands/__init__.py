@@ -1,0 +1,1 @@
+"""The commands of `winnow lab`, a module for each area."""
