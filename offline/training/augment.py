@@ -19,9 +19,16 @@ def augment(frame: np.ndarray, rng: np.random.Generator, *, size: int) -> np.nda
         if rng.random() < 0.5:
             image = enhance(image).enhance(float(rng.uniform(low, high)))
     if rng.random() < 0.2:
+        # A video of few pixels that was made larger.
+        small = int(size * rng.uniform(0.5, 0.9))
+        image = image.resize((small, small), Image.Resampling.BILINEAR).resize((size, size), Image.Resampling.BILINEAR)
+    if rng.random() < 0.2:
         image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.2, 1.0))))
+    if rng.random() < 0.2:
+        noise = rng.normal(0, rng.uniform(2, 14), size=(size, size, 3))
+        image = Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
     if rng.random() < 0.5:
         buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=int(rng.integers(30, 95)))
+        image.save(buffer, "JPEG", quality=int(rng.integers(12, 95)))
         image = Image.open(io.BytesIO(buffer.getvalue()))
     return np.asarray(image)

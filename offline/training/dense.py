@@ -1,82 +1,48 @@
 """Dense pre-training of the router's tower: which sprite lies under each patch, plus a weak CLIP loss on captions."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.console import Console
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
-from offline.demo_world.art import TRAINING_STYLES, Art
-from offline.demo_world.render import draw_labelled
-from offline.demo_world.scene import WORLD_SIZE, Kind, Pools, collage, compose
-from offline.demo_world.taxonomy import ROLE_OF
-from offline.training.augment import augment
-from offline.training.clip_model import GRID, IMAGE_SIZE, MEAN, STD, WIDTH, build, model_config
-from offline.training.vocabulary import TAGS, Classes, clip_tokenizer, spoken
+from offline.demo_world.art import TRAINING_STYLES, Art, Style
+from offline.training.clip_model import MEAN, STD, WIDTH, build, model_config
+from offline.training.dense_pictures import DensePictures
+from offline.training.vocabulary import TAGS, Classes, clip_tokenizer
 
-CAPTION_TOKENS = 48
-_KINDS: tuple[Kind, ...] = ("violation", "look_alike", "other")
+EXAMS = {"plain": 1.0, "disguised": 0.0}
+"""Held-out pictures by the share that is plain."""
 
 
 @dataclass(frozen=True)
 class DenseRecipe:
-    """Settings of dense pre-training. `minutes` is wall time; the learning rate follows it."""
+    """Settings of dense pre-training. `minutes` is wall time; the learning rate follows it.
+
+    The rate stays up until the last part of the time and then falls to nothing, so that a longer training can go on
+    from a checkpoint of a shorter one that was taken before.
+    """
 
     minutes: float = 28.0
+    layers: int = 6
+    start: Path | None = None  # checkpoint of a tower with at most as many layers, to go on from
     batch: int = 48
-    learning_rate: float = 1.2e-3
+    learning_rate: float = 1e-3
+    cooling: float = 0.25  # share of the time in which the rate falls
     weight_decay: float = 0.05
     clip_weight: float = 0.4
     clip_every: int = 4  # steps; the text tower is a large part of a step's cost
+    styles: tuple[Style, ...] = TRAINING_STYLES
+    plain: float = 0.5  # share of the pictures without a disguise
+    repeats: int = 8  # times that a picture is shown
     seed: int = 1
-
-
-class DensePictures(IterableDataset[dict[str, Any]]):
-    """An endless stream of labelled pictures; worker w of n sees its own part."""
-
-    def __init__(self, art: Art, classes: Classes, tokenizer: Any, seed: int) -> None:
-        self._art, self._classes, self._tokenizer, self._seed = art, classes, tokenizer, seed
-        self._pools = Pools(art.neutral, art.others)
-        self._roles = tuple(ROLE_OF)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        info = torch.utils.data.get_worker_info()
-        rng = np.random.default_rng([self._seed, info.id if info else 0])
-        while True:
-            yield self._one(rng)
-
-    def _one(self, rng: np.random.Generator) -> dict[str, Any]:
-        style = TRAINING_STYLES[int(rng.integers(len(TRAINING_STYLES)))]
-        if rng.random() < 0.65:
-            names: list[str] = []
-            for _ in range(int(rng.integers(3, 8))):
-                pool = self._roles if rng.random() < 0.7 else self._art.others
-                names.append(pool[int(rng.integers(len(pool)))])
-            shot, at = collage(rng, names), 0.0
-        else:
-            kind = _KINDS[int(rng.integers(len(_KINDS)))]
-            scene = compose(rng, self._pools, video_id="", kind=kind, styles=(style,))
-            at = float(rng.uniform(0, scene.duration_s))
-            shot = scene.shot_at(at)
-        frame, under = draw_labelled(shot, style, at, self._art, size=WORLD_SIZE, grid=GRID)
-        words = np.array([self._classes.of[s.name] for s in shot.sprites] + [self._classes.background])
-        tags = np.array([self._classes.tag_of.get(s.name, len(TAGS)) for s in shot.sprites] + [len(TAGS)])
-        caption = "a picture of " + " and ".join(spoken(s.name) for s in shot.sprites)
-        ids = self._tokenizer(caption, max_length=CAPTION_TOKENS, truncation=True, padding="max_length")["input_ids"]
-        return {
-            "pixels": torch.from_numpy(augment(frame, rng, size=IMAGE_SIZE).copy()),
-            "words": torch.from_numpy(words[under].reshape(-1)),
-            "tags": torch.from_numpy(tags[under].reshape(-1)),
-            "caption": torch.tensor(ids),
-        }
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
@@ -114,6 +80,36 @@ class DenseModel(nn.Module):
         return word_loss + tag_loss + clip_weight * clip_loss, word_logits
 
 
+@torch.no_grad()
+def inherit(model: DenseModel, state: dict[str, Any], classes: Classes) -> None:
+    """Give a model what a checkpoint of a tower with as many layers or fewer has learnt.
+
+    Layers that are new begin by passing on what they get: the projections that end their two branches are zero. Classes
+    are found by their names.
+
+    Raises:
+        ValueError: the checkpoint's tower has other dimensions.
+    """
+    own = model.state_dict()
+    for name, value in state["dense"].items():
+        if name in ("words.weight", "words.bias"):
+            continue
+        if name not in own or own[name].shape != value.shape:
+            raise ValueError(f"a tower cannot go on from one whose {name} is {tuple(value.shape)}")
+        own[name].copy_(value)
+    known = {name: index for index, name in enumerate(state["classes"])}
+    for index, class_name in enumerate((*classes.names, None)):
+        source = len(known) if class_name is None else known.get(class_name)
+        if source is not None:
+            model.words.weight[index] = state["dense"]["words.weight"][source]
+            model.words.bias[index] = state["dense"]["words.bias"][source]
+    for name, parameter in model.named_parameters():
+        if name not in state["dense"] and name.endswith(
+            ("out_proj.weight", "out_proj.bias", "c_proj.weight", "c_proj.bias")
+        ):
+            parameter.zero_()
+
+
 @torch.inference_mode()
 def foreground_accuracy(model: DenseModel, batches: list[dict[str, torch.Tensor]]) -> float:
     """Share of sprite patches whose class is right."""
@@ -130,17 +126,20 @@ def train_dense(art_folder: Path, work: Path, recipe: DenseRecipe, console: Cons
     """Train, or resume, and return the checkpoint's path."""
     work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / "dense.pt"
-    art = Art(art_folder)
+    art = Art(art_folder, recipe.styles)
     classes = Classes.of_art(art)
     tokenizer = clip_tokenizer(art, work / "clip_tokenizer")
     torch.manual_seed(recipe.seed)
-    config = model_config(len(tokenizer), pad_id=tokenizer.pad_token_id, eos_id=tokenizer.eos_token_id)
+    pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
+    config = model_config(len(tokenizer), pad_id=pad, eos_id=eos, layers=recipe.layers)
     model = DenseModel(config, len(classes.names) + 1)
     decay = [p for p in model.parameters() if p.ndim > 1]
     rest = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
     step, spent = 0, 0.0
+    if recipe.start is not None:
+        inherit(model, torch.load(recipe.start, map_location="cpu", weights_only=True), classes)
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         model.load_state_dict(state["dense"])
@@ -148,11 +147,9 @@ def train_dense(art_folder: Path, work: Path, recipe: DenseRecipe, console: Cons
         step, spent = state["step"], state["spent_s"]
         if spent >= recipe.minutes * 60:
             return checkpoint
-    held_out = DataLoader(DensePictures(art, classes, tokenizer, 999), batch_size=64)
-    stream = iter(held_out)
-    evaluation = [next(stream) for _ in range(6)]
+    exams = {name: _exam(DensePictures(art, classes, tokenizer, 999, plain=plain)) for name, plain in EXAMS.items()}
     loader = DataLoader(
-        DensePictures(art, classes, tokenizer, recipe.seed + step),
+        DensePictures(art, classes, tokenizer, recipe.seed + step, plain=recipe.plain, repeats=recipe.repeats),
         batch_size=recipe.batch,
         num_workers=1,
         prefetch_factor=4,
@@ -161,7 +158,7 @@ def train_dense(art_folder: Path, work: Path, recipe: DenseRecipe, console: Cons
     for batch in loader:
         elapsed = time.monotonic() - started
         progress = min(elapsed / budget, 1.0)
-        rate = recipe.learning_rate * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * progress)))
+        rate = recipe.learning_rate * min(1.0, (step + 1) / 400, max(0.01, (1 - progress) / recipe.cooling))
         for group in optimizer.param_groups:
             group["lr"] = float(rate)
         # With 65 tokens the plain kernel trains half as fast again as the flash kernel on a CPU.
@@ -174,16 +171,21 @@ def train_dense(art_folder: Path, work: Path, recipe: DenseRecipe, console: Cons
         step += 1
         if step % 250 == 0 or progress >= 1.0:
             model.eval()
-            accuracy = foreground_accuracy(model, evaluation)
+            accuracy = {name: foreground_accuracy(model, batches) for name, batches in exams.items()}
             model.train()
+            told = ", ".join(f"{name} {value:.3f}" for name, value in accuracy.items())
             console.print(
                 f"dense: {elapsed / 60:5.1f} of {recipe.minutes:.0f} min, step {step}, loss {loss.item():.3f}, "
-                f"foreground-patch accuracy {accuracy:.3f}"
+                f"foreground-patch accuracy: {told}"
             )
-            _save(checkpoint, model, optimizer, config, classes, step, elapsed, accuracy)
+            _save(checkpoint, model, optimizer, config, classes, step, elapsed, accuracy["plain"])
         if progress >= 1.0:
             break
     return checkpoint
+
+
+def _exam(pictures: DensePictures, batches: int = 6) -> list[dict[str, torch.Tensor]]:
+    return list(islice(DataLoader(pictures, batch_size=64), batches))
 
 
 def _save(

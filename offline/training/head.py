@@ -1,101 +1,108 @@
-"""Trains the encoder's head on frozen patch tokens: supervised contrast on the fine-grained label plus proxies.
-
-Liang et al. 2025: positives share a fine-grained risk label. Frames of look-alikes are the hard negatives.
-"""
+"""Trains the encoder's head on frozen patch tokens, and exports tower and head as the router loads them."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from rich.console import Console
 from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoTokenizer
 
-from offline.demo_world.art import Art
+from offline.demo_world.art import TRAINING_STYLES, Art, Style
 from offline.demo_world.taxonomy import ISSUES, violated
+from offline.statistics import roc_auc
 from offline.training.clip_model import config_file, load_training_checkpoint
-from offline.training.features import FRAMES, TrainingFrames, cache_features
+from offline.training.contrast import Objective
+from offline.training.features import TrainingFrames, cache_features
+from offline.training.videos import FRAMES
 from offline.training.vocabulary import TAGS, Classes
 from services.encoder.head import HeadConfig, TagHead
+
+HELD_OUT_SEED = 10_007
 
 
 @dataclass(frozen=True)
 class HeadRecipe:
-    """Settings of the head's training; `videos` and `feature_seed` name the feature cache, shared with the ranker."""
+    """Settings of the head's training.
+
+    `videos`, `feature_seed`, `held_out` and `frames` name the feature caches, which are shared with the ranker.
+    """
 
     steps: int = 3000
     batch: int = 384
     learning_rate: float = 1e-3
     temperature: float = 0.1
     proxy_weight: float = 1.0
+    hard_weight: float = 2.0
     hidden: int = 384
     dim: int = 128
-    videos: int = 8000
+    videos: int = 12000
     feature_seed: int = 11
+    held_out: int = 256
+    frames: int = FRAMES
+    styles: tuple[Style, ...] = TRAINING_STYLES
 
 
-def contrast(z: torch.Tensor, label: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Supervised contrastive loss of unit vectors z [n, d]; anchors have a label >= 0, negatives are all others."""
-    logits = z @ z.T / temperature
-    self_mask = torch.eye(len(z), dtype=torch.bool)
-    logits = logits.masked_fill(self_mask, -1e9)
-    positive = (label[:, None] == label[None, :]) & ~self_mask & (label >= 0)[:, None]
-    anchors = positive.any(dim=1)
-    log_share = logits - torch.logsumexp(logits, dim=1, keepdim=True)
-    mean = (log_share * positive).sum(1)[anchors] / positive.sum(1)[anchors]
-    return -mean.mean()
+def frame_labels(frames: Iterable[Iterable[str]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Issues that each frame violates and those that it resembles, bool [n, issues] each, by the taxonomy.
+
+    A frame with something of A or of B and without the relation resembles the issue.
+    """
+    own, like = [], []
+    for names in frames:
+        shown = frozenset(names)
+        found = violated((shown,))
+        own.append([issue.id in found for issue in ISSUES])
+        parts = [shown.intersection(issue.members(issue.a) + issue.members(issue.b)) for issue in ISSUES]
+        like.append([bool(part) and issue.id not in found for part, issue in zip(parts, ISSUES, strict=True)])
+    return torch.tensor(own), torch.tensor(like)
 
 
 def train_head(art_folder: Path, dense: Path, work: Path, recipe: HeadRecipe, console: Console) -> TagHead:
     """Train the head on cached features of training frames."""
-    art = Art(art_folder)
+    art = Art(art_folder, recipe.styles)
     classes = Classes.of_art(art)
     clip, state = load_training_checkpoint(dense)
-    features, _ = cache_features(
-        clip, art, classes, work, count=recipe.videos, seed=recipe.feature_seed, console=console
-    )
-    truth = TrainingFrames(art, classes, recipe.videos, recipe.feature_seed)
-    order = {issue.id: i for i, issue in enumerate(ISSUES)}
-    labels = np.full((recipe.videos, FRAMES), -1)
-    for i in range(recipe.videos):
-        for j, names in enumerate(truth.truth(i).frames):
-            found = violated((frozenset(names),))
-            labels[i, j] = order[found[0]] if found else -1
-    flat = features.reshape(-1, *features.shape[2:])
-    label = torch.from_numpy(labels.reshape(-1))
-    held = len(flat) // 20
+
+    def load(count: int, seed: int) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+        cached, _ = cache_features(
+            clip, art, classes, work, count=count, seed=seed, console=console, frames=recipe.frames
+        )
+        truth = TrainingFrames(art, classes, count, seed, recipe.frames)
+        labels, resembled = frame_labels(names for i in range(count) for names in truth.truth(i).frames)
+        return cached.reshape(-1, *cached.shape[2:]), labels, resembled
+
+    flat, label, hard = load(recipe.videos, recipe.feature_seed)
+    held = load(recipe.held_out, HELD_OUT_SEED)
     torch.manual_seed(7)
     head = TagHead(flat.shape[-1], HeadConfig(TAGS, recipe.hidden, recipe.dim))
     with torch.no_grad():
         head.tag.weight.copy_(state["dense"]["tags.weight"])
         head.tag.bias.copy_(state["dense"]["tags.bias"])
-    proxies = nn.Parameter(F.normalize(torch.randn(len(ISSUES), recipe.dim), dim=-1))
-    scale, shift = nn.Parameter(torch.tensor(10.0)), nn.Parameter(torch.tensor(-4.0))
-    optimizer = torch.optim.AdamW(
-        [*head.parameters(), proxies, scale, shift], lr=recipe.learning_rate, weight_decay=0.01
-    )
+    objective = Objective(
+        len(ISSUES), recipe.dim, temperature=recipe.temperature, proxy_weight=recipe.proxy_weight,
+        hard_weight=recipe.hard_weight,
+    )  # fmt: skip
+    learned = [*head.parameters(), *objective.parameters()]
+    optimizer = torch.optim.AdamW(learned, lr=recipe.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=recipe.steps)
     rng = np.random.default_rng(7)
     normalise = clip.visual.ln_post.eval()
     for step in range(1, recipe.steps + 1):
-        pick = np.sort(rng.choice(len(flat) - held, size=recipe.batch, replace=False))
-        z = head(_tokens(flat, pick, normalise))
-        own = label[torch.from_numpy(pick)]
-        proxy_logits = scale * z @ F.normalize(proxies, dim=-1).T + shift
-        target = F.one_hot(own + 1, len(ISSUES) + 1)[:, 1:].float()
-        proxy_loss = F.binary_cross_entropy_with_logits(proxy_logits, target) * len(ISSUES)
-        loss = contrast(z, own, recipe.temperature) + recipe.proxy_weight * proxy_loss
+        pick = np.sort(rng.choice(len(flat), size=min(recipe.batch, len(flat)), replace=False))
+        chosen = torch.from_numpy(pick)
+        loss = objective(head(_tokens(flat, pick, normalise)), label[chosen], hard[chosen])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
         if step % 500 == 0 or step == recipe.steps:
-            score = _held_out_auc(head, flat, label, held, normalise, proxies)
+            score = _held_out_auc(head, objective, held[0], held[1], normalise)
             console.print(
                 f"head: step {step} of {recipe.steps}, loss {loss.item():.3f}, held-out frame ROC-AUC {score:.3f}"
             )
@@ -110,15 +117,13 @@ def _tokens(flat: np.ndarray, pick: np.ndarray, normalise: nn.Module) -> torch.T
 
 @torch.no_grad()
 def _held_out_auc(
-    head: TagHead, flat: np.ndarray, label: torch.Tensor, held: int, normalise: nn.Module, proxies: torch.Tensor
+    head: TagHead, objective: Objective, flat: np.ndarray, label: torch.Tensor, normalise: nn.Module
 ) -> float:
-    """ROC-AUC of the largest proxy similarity for "shows any violation", on frames that were not trained on."""
-    from sklearn.metrics import roc_auc_score
-
-    index = np.arange(len(flat) - held, len(flat))
-    z = torch.cat([head(_tokens(flat, part, normalise)) for part in np.array_split(index, 8)])
-    risk = (z @ F.normalize(proxies, dim=-1).T).amax(1)
-    return float(roc_auc_score((label[index] >= 0).numpy(), risk.numpy()))
+    """ROC-AUC of the largest proxy similarity for "shows any violation", on videos that were not trained on."""
+    parts = np.array_split(np.arange(len(flat)), 8)
+    z = torch.cat([head(_tokens(flat, part, normalise)) for part in parts if len(part)])
+    risk = objective.similarities(z).amax(1).numpy().astype(np.float64)
+    return roc_auc(risk, label.any(dim=1).numpy(), np.ones(len(flat)))
 
 
 def export_router(dense: Path, head: TagHead, tokenizer_folder: Path, out: Path) -> Any:

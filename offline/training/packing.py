@@ -31,7 +31,11 @@ class Pack:
 
 
 class Packer:
-    """Draws batches from the feature cache."""
+    """Draws batches from the feature cache.
+
+    The first `label_share` of the videos have labels, which D3 needs; where that are not all of them, they make up half
+    of what is drawn for D3, as few labels are repeated.
+    """
 
     def __init__(
         self,
@@ -41,21 +45,42 @@ class Packer:
         teacher: Teacher,
         tokens: Any,
         seed: int,
+        *,
+        label_share: float = 1.0,
     ) -> None:
         self._features, self._words, self._videos = features, words, videos
+        self._labelled = max(1, round(label_share * len(videos)))
         self._teacher, self._tokens = teacher, tokens
         self._rng = np.random.default_rng(seed)
         self._ids: dict[str, list[int]] = {}
 
     def batches(self, batch: int, *, frames: int, d1: int, d2: int, d3: int) -> Iterator[Pack]:
         """Packs without end, of `batch` videos with `frames` frames and so many lessons of each sort."""
+        everything = self._labelled == len(self._videos)
         while True:
-            yield self.pack([self._draw(frames) for _ in range(batch)], d1=d1, d2=d2, d3=d3)
+            # Without D1 and D2 a video without a label teaches nothing.
+            known = [d3 > 0 and (everything or not (d1 or d2) or self._rng.random() < 0.5) for _ in range(batch)]
+            drawn = [self._draw(frames, self._labelled if each else len(self._videos)) for each in known]
+            yield self.pack(drawn, d1=d1, d2=d2, d3=[d3 if each else 0 for each in known])
 
-    def pack(self, drawn: Sequence[tuple[np.ndarray, np.ndarray, TrainingVideo]], *, d1: int, d2: int, d3: int) -> Pack:
-        """One pack of drawn videos: features, words and truth of each."""
-        lessons = [self._teacher.lessons(video, self._rng, d1=d1, d2=d2, d3=d3) for _, _, video in drawn]
-        rows = [self._row(own) for own in lessons]
+    def pack(
+        self,
+        drawn: Sequence[tuple[np.ndarray, np.ndarray, TrainingVideo]],
+        *,
+        d1: int,
+        d2: int,
+        d3: int | Sequence[int],
+    ) -> Pack:
+        """One pack of drawn videos: features, words and truth of each; `d3` may differ from video to video.
+
+        All have one template: rows are padded to the longest, and the prompts of some templates are long.
+        """
+        template = self._teacher.template(self._rng)
+        labelled = [d3] * len(drawn) if isinstance(d3, int) else d3
+        rows = [
+            self._row(self._teacher.lessons(video, self._rng, d1=d1, d2=d2, d3=own, template=template))
+            for (_, _, video), own in zip(drawn, labelled, strict=True)
+        ]
         width = max(len(row[0]) for row in rows)
         padded = [[np.pad(column, (0, width - len(column)), constant_values=fill) for column, fill in
                    zip(row, (0, 0, 0, -100, 0.0), strict=True)] for row in rows]  # fmt: skip
@@ -71,13 +96,19 @@ class Packer:
         """Features, words and truth of a video with all its frames."""
         return np.asarray(self._features[index]), self._words[index], self._videos[index]
 
-    def _draw(self, frames: int) -> tuple[np.ndarray, np.ndarray, TrainingVideo]:
-        """A video, some frames of one, or the halves of two joined into a new one."""
-        features, words, video = self.whole(int(self._rng.integers(len(self._videos))))
+    def exam(self, *, d1: int, d2: int, d3: int, batch: int = 32) -> list[Pack]:
+        """Every video once, whole, in packs."""
+        starts = range(0, len(self._videos), batch)
+        numbers = [range(start, min(start + batch, len(self._videos))) for start in starts]
+        return [self.pack([self.whole(i) for i in each], d1=d1, d2=d2, d3=d3) for each in numbers]
+
+    def _draw(self, frames: int, among: int) -> tuple[np.ndarray, np.ndarray, TrainingVideo]:
+        """One of the first `among` videos, some frames of one, or the halves of two joined into a new one."""
+        features, words, video = self.whole(int(self._rng.integers(among)))
         if frames == FRAMES:
             if self._rng.random() < 0.7:
                 return features, words, video
-            other_features, other_words, other = self.whole(int(self._rng.integers(len(self._videos))))
+            other_features, other_words, other = self.whole(int(self._rng.integers(among)))
             cut = int(self._rng.integers(1, FRAMES))
             names = video.frames[:cut] + other.frames[cut:]
             return (

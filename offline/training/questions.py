@@ -1,13 +1,14 @@
 """What the ranker is taught: D1 question-answer pairs, D2 captions, D3 classification (Filter-And-Refine, 4.2)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from offline.demo_world.taxonomy import ISSUES, ROLE_OF, ROLES
+from offline.demo_world.taxonomy import ISSUES, ISSUES_BY_ID, ROLE_OF, ROLES
 from offline.training.features import TrainingVideo
 from offline.training.vocabulary import spoken
-from services.contracts import Context
+from services.contracts import Context, PromptName
 from services.policy import Policy
 from services.prompts import context_block, questions, render
 
@@ -28,18 +29,35 @@ class Lesson:
 
 
 class Teacher:
-    """Draws lessons about training videos. Prompts of D3 are those that are served."""
+    """Draws lessons about training videos. Prompts of D3 are those that are served, of the given templates."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, templates: Sequence[PromptName] = ("P2",)) -> None:
         sliced = policy.slice(None)
+        self._templates = tuple(templates)
         self._issues = {issue.id: issue for issue in sliced.issues}
 
-    def lessons(self, video: TrainingVideo, rng: np.random.Generator, *, d1: int, d2: int, d3: int) -> list[Lesson]:
-        """Lessons of the three data sets about one video, in the numbers asked for."""
+    def template(self, rng: np.random.Generator) -> PromptName:
+        """One of the templates; one that is given twice is drawn twice as often."""
+        return (
+            self._templates[int(rng.integers(len(self._templates)))] if len(self._templates) > 1 else self._templates[0]
+        )
+
+    def lessons(
+        self,
+        video: TrainingVideo,
+        rng: np.random.Generator,
+        *,
+        d1: int,
+        d2: int,
+        d3: int,
+        template: PromptName | None = None,
+    ) -> list[Lesson]:
+        """Lessons of the three data sets about one video, in the numbers asked for; D3's of a template, or of one drawn
+        here."""
         block = self._context(video, rng) if d3 and rng.random() < 0.25 else ""
         out = [self._d1(video, rng) for _ in range(d1)]
         out += [Lesson("Describe this video.", caption(video), 0.2) for _ in range(d2)]
-        return out + self._d3(video, rng, d3, block)
+        return out + (self._d3(video, rng, d3, block, template or self.template(rng)) if d3 else [])
 
     def _context(self, video: TrainingVideo, rng: np.random.Generator) -> str:
         title = _ATTACKS[int(rng.integers(len(_ATTACKS)))] if rng.random() < 0.4 else video.title
@@ -70,9 +88,9 @@ class Teacher:
         truth = any(first in p and second in p for p in pairs)
         return Lesson(f"Is any {spoken(first)} together with any {spoken(second)}? Answer Yes or No.", _answer(truth))
 
-    def _d3(self, video: TrainingVideo, rng: np.random.Generator, count: int, block: str) -> list[Lesson]:
-        if not count:
-            return []
+    def _d3(
+        self, video: TrainingVideo, rng: np.random.Generator, count: int, block: str, template: PromptName
+    ) -> list[Lesson]:
         chosen = list(video.issues)
         rest = [i for i in self._issues if i not in chosen]
         # A look-alike's own issue is the instructive negative: ask about issues whose parts are there first.
@@ -81,24 +99,62 @@ class Teacher:
         far = [i for i in rest if i not in near]
         rng.shuffle(near)
         rng.shuffle(far)
-        ids = (chosen + near + far)[: max(1, count - 1)]
-        out = []
-        for issue_id in ids:
-            fine, _ = questions("P2", self._issues[issue_id])
-            out.append(Lesson(render(fine, block), _answer(issue_id in video.issues)))
-        _, overall = questions("P2", self._issues[ids[0]])
-        return [*out, Lesson(render(overall, block), _answer(bool(video.issues)), 1.5)]
+        ordered = chosen + near + far
+        overall = _answer(bool(video.issues))
+        match template:
+            case "P1":
+                return [self._lesson(template, ordered[0], 0, block, overall)]
+            case "P2":
+                ids = ordered[: max(1, count - 1)]
+                asked = [self._lesson(template, each, 0, block, _answer(each in chosen)) for each in ids]
+                return [*asked, self._lesson(template, ids[0], 1, block, overall, 1.5)]
+            case "P3":
+                # One answer to both questions: it is Yes where the video violates the policy by this issue.
+                ids = ordered[:count]
+                return [self._lesson(template, each, 0, block, _answer(each in chosen)) for each in ids]
+            case "P4":
+                ids = ordered[: max(1, count // 2)]
+                return [
+                    lesson
+                    for each in ids
+                    for lesson in (
+                        self._lesson(template, each, 0, block, _answer(each in chosen)),
+                        self._lesson(template, each, 1, block, overall),
+                    )
+                ]
+
+    def _lesson(
+        self, template: PromptName, issue: str, number: int, block: str, answer: str, weight: float = 1.0
+    ) -> Lesson:
+        """The lesson of a template's question about an issue."""
+        return Lesson(render(questions(template, self._issues[issue])[number], block), answer, weight)
 
 
 def caption(video: TrainingVideo) -> str:
-    """The shots one after the other; what a violation is made of is named last."""
+    """The shots one after the other, then what they violate: the parts, and that they are together."""
     shots: list[tuple[str, ...]] = []
     for frame in video.frames:
         if not shots or shots[-1] != frame:
             shots.append(frame)
     text = "; then ".join(" and ".join(spoken(n) for n in shot) for shot in shots)
-    blame = ", ".join(spoken(issue) for issue in video.issues)
-    return f"{text}. {f'It shows {blame}.' if blame else 'Nothing is wrong.'}"
+    blame = ". ".join(
+        f"It shows {spoken(issue)}: {' together with '.join(map(spoken, guilty_pair(shots, issue)))}"
+        for issue in video.issues
+    )
+    return f"{text}. {blame or 'Nothing is wrong'}."
+
+
+def guilty_pair(shots: Sequence[Sequence[str]], issue: str) -> tuple[str, str]:
+    """What of A and what of B are together in the first shot that violates the issue.
+
+    Raises:
+        ValueError: no shot does.
+    """
+    a, b = (set(ISSUES_BY_ID[issue].members(roles)) for roles in (ISSUES_BY_ID[issue].a, ISSUES_BY_ID[issue].b))
+    for shot in shots:
+        if a & set(shot) and b & set(shot):
+            return min(a & set(shot)), min(b & set(shot))
+    raise ValueError(f"no shot violates {issue}")
 
 
 def _answer(yes: bool) -> str:

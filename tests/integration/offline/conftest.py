@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from offline.demo_world.art import Art
+from offline.demo_world.art import WORLD_STYLES, Art
 from services.policy import default_policy_path, load_policy
 from services.torchvision_compat import ensure_torchvision
 from tests.unit.offline.toy_art import write_art
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ensure_torchvision()  # before any test module imports open_clip or transformers; fixtures import them late for that
 
-TINY_DENSE: dict[str, Any] = {"minutes": 0.01, "batch": 4, "clip_every": 1}
+TINY_DENSE: dict[str, Any] = {"minutes": 0.01, "batch": 4, "clip_every": 1, "styles": WORLD_STYLES}
 
 
 @pytest.fixture(scope="session")

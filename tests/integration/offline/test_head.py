@@ -9,26 +9,34 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 
+from offline.demo_world.art import WORLD_STYLES
+from offline.demo_world.taxonomy import ISSUES
 from offline.training.clip_model import IMAGE_SIZE, load_training_checkpoint
+from offline.training.contrast import Objective, contrast
 from offline.training.dense import normalise
 from offline.training.features import last_block
-from offline.training.head import HeadRecipe, contrast, export_router, train_head
+from offline.training.head import HeadRecipe, export_router, frame_labels, train_head
 from offline.training.vocabulary import TAGS
 from services.encoder import TextUnsupported
 from services.encoder.head import HeadConfig, TagHead
 from services.encoder.open_clip import load_encoder
 
-TINY = HeadRecipe(steps=4, batch=64, hidden=32, dim=16, videos=60)
+TINY = HeadRecipe(steps=4, batch=64, hidden=32, dim=16, videos=60, held_out=20, styles=WORLD_STYLES)
 
 
 def clusters(*rows: tuple[float, float]) -> torch.Tensor:
     return F.normalize(torch.tensor(rows, dtype=torch.float32), dim=-1)
 
 
+def one_hot(*labels: int) -> torch.Tensor:
+    """bool [n, 4]; -1 has no label."""
+    return torch.tensor([[label == column for column in range(4)] for label in labels])
+
+
 def test_contrast_prefers_neighbours_of_the_same_label() -> None:
     z = clusters((1, 0), (1, 0.1), (0, 1), (0.1, 1))
-    near = contrast(z, torch.tensor([0, 0, 1, 1]), 0.1)
-    far = contrast(z, torch.tensor([0, 1, 0, 1]), 0.1)
+    near = contrast(z, one_hot(0, 0, 1, 1), 0.1)
+    far = contrast(z, one_hot(0, 1, 0, 1), 0.1)
     assert near < 0.1 < 1.0 < far
 
 
@@ -36,11 +44,36 @@ def test_contrast_by_hand() -> None:
     # Two that are one, and one at a right angle: -log(e^10 / (e^10 + e^0)) for each of the two anchors.
     z = clusters((1, 0), (1, 0), (0, 1))
     expected = float(np.log1p(np.exp(-10)))
-    assert float(contrast(z, torch.tensor([3, 3, -1]), 0.1)) == pytest.approx(expected, abs=1e-6)
+    assert float(contrast(z, one_hot(3, 3, -1), 0.1)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_look_alike_counts_for_several_negatives_of_its_issue_alone() -> None:
+    z = clusters((1, 0), (1, 0), (1, 0))
+    hard = one_hot(-1, -1, 3)
+    own, other = one_hot(3, 3, -1), one_hot(2, 2, -1)
+    # One positive and one negative, all alike: the share of the positive is 1 / 2, with a weight of three 1 / 4.
+    assert float(contrast(z, own, 0.1, hard=hard)) == pytest.approx(np.log(2), abs=1e-5)
+    assert float(contrast(z, own, 0.1, hard=hard, hard_weight=3)) == pytest.approx(np.log(4), abs=1e-5)
+    assert float(contrast(z, other, 0.1, hard=hard, hard_weight=3)) == pytest.approx(np.log(2), abs=1e-5)
+
+
+def test_frames_with_two_labels_are_positives_of_both() -> None:
+    z = clusters((1, 0), (0, 1), (1, 1))
+    both = torch.tensor([[True, False], [False, True], [True, True]])
+    one = np.log(1 + np.exp(0.5**0.5)) - 0.5**0.5  # each of the first two, whose only positive is the third
+    assert float(contrast(z, both, 1.0)) == pytest.approx((2 * one + np.log(2)) / 3, abs=1e-5)
+
+
+def test_a_batch_without_positives_teaches_the_contrast_nothing() -> None:
+    z = clusters((1, 0), (0, 1)).requires_grad_()
+    loss = contrast(z, one_hot(0, 1), 0.1)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert z.grad is not None
 
 
 def test_clean_frames_are_negatives_and_never_anchors() -> None:
-    label = torch.tensor([0, 0, -1, -1])
+    label = one_hot(0, 0, -1, -1)
     apart = contrast(clusters((1, 0), (1, 0.1), (0, 1), (0, 1)), label, 0.1)
     close = contrast(clusters((1, 0), (1, 0.1), (1, 0.05), (0, 1)), label, 0.1)
     assert close > apart + 0.5
@@ -51,24 +84,41 @@ def test_clean_frames_are_negatives_and_never_anchors() -> None:
 
 def test_a_label_that_stands_alone_is_no_anchor() -> None:
     z = clusters((1, 0), (1, 0.1), (0, 1))
-    alone = contrast(z, torch.tensor([0, 0, 1]), 0.1)
+    alone = contrast(z, one_hot(0, 0, 1), 0.1)
     assert torch.isfinite(alone)
-    assert alone == contrast(z, torch.tensor([0, 0, -1]), 0.1)
+    assert alone == contrast(z, one_hot(0, 0, -1), 0.1)
 
 
-def test_learning_by_contrast_sorts_the_labels() -> None:
+def test_learning_the_objective_sorts_the_labels() -> None:
     torch.manual_seed(0)
     free = torch.nn.Parameter(torch.randn(24, 4))
     label = torch.arange(24) % 3 - 1
-    optimizer = torch.optim.Adam([free], lr=0.05)
+    objective = Objective(4, 4)
+    optimizer = torch.optim.Adam([free, *objective.parameters()], lr=0.05)
     for _ in range(120):
         optimizer.zero_grad()
-        contrast(F.normalize(free, dim=-1), label, 0.1).backward()
+        z = F.normalize(free, dim=-1)
+        objective(z, one_hot(*label.tolist()), torch.zeros(24, 4, dtype=torch.bool)).backward()
         optimizer.step()
     z = F.normalize(free.detach(), dim=-1)
     similar = (z @ z.T).fill_diagonal_(-2)
     nearest = label[similar.argmax(dim=1)]
     assert torch.equal(nearest[label >= 0], label[label >= 0])
+    best = objective.similarities(z).argmax(dim=1)
+    assert torch.equal(best[label >= 0], label[label >= 0]), "and the proxies name them"
+
+
+def test_labels_of_frames_are_those_of_the_taxonomy() -> None:
+    order = [issue.id for issue in ISSUES]
+    own, like = frame_labels([("hocho", "cat"), ("hocho",), ("cat", "child", "beer"), ("umbrella",)])
+
+    def told(table: torch.Tensor) -> list[set[str]]:
+        return [{order[i] for i in row.nonzero().flatten().tolist()} for row in table]
+
+    assert told(own) == [{"animal_cruelty"}, set(), {"underage_drinking"}, set()]
+    assert told(like)[:2] == [{"weapon_threat"}, {"weapon_threat", "animal_cruelty"}]
+    assert "underage_drinking" not in told(like)[2]
+    assert not told(like)[3]
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +178,7 @@ def test_the_directory_works_as_a_plain_clip_too(exported_router: Path, tmp_path
         if not path.name.startswith("head."):
             (plain / path.name).write_bytes(path.read_bytes())
     encoder: Any = load_encoder(str(plain))
+    assert encoder.embed_images([np.zeros((40, 60, 3), np.uint8)]).shape == (1, 128)
     texts = encoder.embed_texts(["a picture of fire", "a picture of a dog and a cat"])
     assert texts.shape == (2, 128)
     assert np.linalg.norm(texts, axis=1) == pytest.approx(np.ones(2), abs=1e-5)

@@ -14,7 +14,7 @@ from offline.training.dense import normalise
 from offline.training.features import FRAMES, TrainingVideo, last_block
 from offline.training.packing import Pack, Packer
 from offline.training.questions import Lesson, Teacher
-from offline.training.ranker import RankerTrainer, _mask
+from offline.training.ranker_trainer import RankerTrainer, packed_mask
 from offline.training.vocabulary import Classes
 from ranker_svc.engines.prompting import Prompting
 from ranker_svc.engines.protocol import FrameImage
@@ -143,7 +143,7 @@ async def test_the_reference_engine_serves_the_same_logits(
 
 def test_the_mask_by_hand() -> None:
     segment = torch.tensor([[1, 1, 2, 0]])
-    seen = _mask(segment, 2, torch.float32)[0, 0] == 0
+    seen = packed_mask(segment, 2, torch.float32)[0, 0] == 0
     expected = [
         [1, 0, 0, 0, 0, 0],  # prefix
         [1, 1, 0, 0, 0, 0],
@@ -247,9 +247,9 @@ def test_alignment_wants_a_patch_near_the_name_of_what_lies_under_it(
     patches = (names[fire] * 50).expand(1, 1, 64, -1)
     words = torch.full((1, 1, 64), classes.background)
     words[..., 0] = fire
-    right = trainer._alignment(patches, words)
+    right = trainer.alignment(patches, words)
     words[..., 0] = boy
-    assert trainer._alignment(patches, words) > right + 0.1
+    assert trainer.alignment(patches, words) > right + 0.1
 
 
 def test_joined_videos_are_judged_anew(art: Art, exported: Exported, teacher: Teacher) -> None:
@@ -260,14 +260,34 @@ def test_joined_videos_are_judged_anew(art: Art, exported: Exported, teacher: Te
     made = Packer(features, np.zeros((2, FRAMES, 64), dtype=np.int16), [VIDEO, plain], teacher, exported.tokens, 0)
     kinds = set()
     for _ in range(200):
-        seen, _, video = made._draw(FRAMES)
+        seen, _, video = made._draw(FRAMES, 2)
         from_plain = seen[:, 0, 0] == 1
         assert [frame == ("bug", "cloud") for frame in video.frames] == [
             bool(p) or i >= 2 for i, p in enumerate(from_plain)
         ]
         assert video.issues == (("weapon_threat",) if ("axe", "boy") in video.frames else ())
         kinds.add((from_plain.tolist()[0], from_plain.tolist()[-1]))
-        short, _, one = made._draw(1)
+        short, _, one = made._draw(1, 2)
         assert short.shape[0] == len(one.frames) == 1
         assert one.issues == (("weapon_threat",) if one.frames[0] == ("axe", "boy") else ())
     assert kinds == {(False, False), (True, True), (False, True), (True, False)}
+
+
+def test_few_labels_are_repeated_and_no_others_are_used(exported: Exported, teacher: Teacher) -> None:
+    """D3 asks about the first videos alone; D1 about all."""
+    plain = TrainingVideo((("bug", "cloud"),) * FRAMES, (), "")
+    features = np.zeros((10, FRAMES, 64, 192), dtype=np.float16)
+    features[1:] = np.arange(1, 10)[:, None, None, None]
+    words = np.zeros((10, FRAMES, 64), dtype=np.int16)
+    made = Packer(features, words, [VIDEO, *[plain] * 9], teacher, exported.tokens, 0, label_share=0.1)
+    packs = made.batches(8, frames=1, d1=2, d2=0, d3=2)
+    asked, seen = set(), set()
+    for _, pack in zip(range(8), packs, strict=False):
+        for lessons, own in zip(pack.segment.amax(1).tolist(), pack.features[:, 0, 0, 0].tolist(), strict=True):
+            seen.add(own)
+            if lessons > 2:
+                asked.add(own)
+    assert asked == {0.0}
+    assert len(seen) > 5
+    pack = next(made.batches(8, frames=1, d1=0, d2=0, d3=2))
+    assert (pack.features == 0).all(), "without D1 and D2 the others teach nothing"

@@ -7,7 +7,7 @@ import pytest
 
 from offline.demo_world.taxonomy import ROLE_OF, ROLES
 from offline.training.features import TrainingVideo
-from offline.training.questions import Lesson, Teacher, caption
+from offline.training.questions import Lesson, Teacher, caption, guilty_pair
 from offline.training.vocabulary import spoken
 from services.contracts import Context
 from services.policy import default_policy_path, load_policy
@@ -77,9 +77,13 @@ def test_together_means_in_one_frame(teacher: Teacher) -> None:
 @pytest.mark.parametrize(
     ("video", "expected"),
     [
-        (THREAT, "axe and boy; then cloud and watch. It shows weapon threat."),
+        (THREAT, "axe and boy; then cloud and watch. It shows weapon threat: axe together with boy."),
         (SPLIT, "axe and cloud; then boy and cloud. Nothing is wrong."),
-        (PARTY, "beer and pill and tada; then beer and girl. It shows underage drinking, drug abuse."),
+        (
+            PARTY,
+            "beer and pill and tada; then beer and girl. It shows underage drinking: beer together with girl. "
+            "It shows drug abuse: pill together with tada.",
+        ),
     ],
 )
 def test_d2_tells_the_shots_in_order_and_the_blame_last(teacher: Teacher, video: TrainingVideo, expected: str) -> None:
@@ -134,6 +138,30 @@ def test_a_look_alike_is_asked_about_the_issues_it_resembles(teacher: Teacher) -
         # Of weapon and minor: threat, cruelty, drinking, smoking.
         for issue_id in ("weapon_threat", "animal_cruelty", "underage_drinking", "smoking_promotion"):
             assert ISSUES[issue_id].name in asked
+
+
+def test_every_template_asks_as_it_is_served() -> None:
+    for template, number in (("P1", 1), ("P2", 4), ("P3", 4), ("P4", 4)):
+        texts = {question.text: question.kind for issue in ISSUES.values() for question in questions(template, issue)}
+        for seed in range(10):
+            lessons = drawn(Teacher(POLICY, (template,)), PARTY, seed=seed, d3=4)
+            assert len(lessons) == number
+            for lesson in lessons:
+                question = next(text for text in texts if lesson.text.endswith(text))
+                issue = next(i for i, x in ISSUES.items() if question in {q.text for q in questions(template, x)})
+                truth_of = {"overall": True, "fine_grained": issue in PARTY.issues, "sequential": issue in PARTY.issues}
+                assert lesson.answer == ("Yes" if truth_of[texts[question]] else "No")
+    mixed = Teacher(POLICY, ("P1", "P3"))
+    kinds = {lesson.text.startswith("First") for seed in range(20) for lesson in drawn(mixed, PLAIN, seed=seed, d3=2)}
+    assert kinds == {True, False}
+
+
+def test_the_guilty_pair_is_in_one_shot() -> None:
+    shots = [("axe", "cloud"), ("axe", "boy", "dog")]
+    assert guilty_pair(shots, "weapon_threat") == ("axe", "boy")
+    assert guilty_pair(shots, "animal_cruelty") == ("axe", "dog")
+    with pytest.raises(ValueError, match="no shot violates arson"):
+        guilty_pair(shots, "arson")
 
 
 def test_without_lessons_there_is_nothing_to_learn(teacher: Teacher) -> None:
