@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +39,39 @@ def load_encoder(
     Raises:
         FileNotFoundError, ValueError, RuntimeError: as open_clip raises them, for what cannot be loaded.
     """
+    parts = load_parts(model, pretrained, device, precision)
+    import open_clip
+
+    network, head, directory = parts.network, parts.head, parts.directory
+    fingerprint = _file_hash(directory) if directory else _state_hash(model, pretrained, network)
+    if precision != "fp32":  # rounding moves vectors, so that such a bank is another bank
+        fingerprint = hashlib.sha256(f"{fingerprint} {precision}".encode()).hexdigest()[:16]
+    tokenizer = open_clip.get_tokenizer(parts.name) if head is None else None
+    dtype = open_clip.get_input_dtype(precision)
+    return OpenClipEncoder(network.eval(), parts.preprocess, tokenizer, head, fingerprint, torch.device(device), dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an encoder is made of, e.g. to train it on.
+
+    Attributes:
+        name: by which open_clip finds the model and its tokenizer.
+        directory: where it lies, if it is a local one.
+        network: the open_clip model.
+        preprocess: its preprocessing for inference.
+        head: the learned head beside it, if there is one.
+    """
+
+    name: str
+    directory: Path | None
+    network: Any
+    preprocess: Any
+    head: TagHead | None
+
+
+def load_parts(model: str, pretrained: str | None = None, device: str = "cpu", precision: Precision = "fp32") -> Parts:
+    """Loads what `load_encoder` puts together; the same arguments and errors."""
     directory = Path(model.removeprefix("local-dir:")) if _is_local(model) else None
     if directory is None and not model.startswith("hf-hub:"):
         if "/" in model and not pretrained:
@@ -53,12 +87,7 @@ def load_encoder(
     head = None
     if directory and (directory / HEAD_CONFIG).is_file():
         head = TagHead.load(directory).to(device)
-    fingerprint = _file_hash(directory) if directory else _state_hash(model, pretrained, network)
-    if precision != "fp32":  # rounding moves vectors, so that such a bank is another bank
-        fingerprint = hashlib.sha256(f"{fingerprint} {precision}".encode()).hexdigest()[:16]
-    tokenizer = open_clip.get_tokenizer(name) if head is None else None
-    dtype = open_clip.get_input_dtype(precision)
-    return OpenClipEncoder(network.eval(), preprocess, tokenizer, head, fingerprint, torch.device(device), dtype)
+    return Parts(name, directory, network, preprocess, head)
 
 
 def patch_tokens(visual: Any, images: Tensor) -> Tensor:
@@ -78,6 +107,13 @@ def patch_tokens(visual: Any, images: Tensor) -> Tensor:
     )
     tokens: Tensor = found["image_intermediates"][-1]
     return tokens
+
+
+def image_embedding(network: Any, images: Tensor) -> Tensor:
+    """[n, dim] embeddings of an open_clip model, not normalised; a tower that gives patch tokens too gives a pair."""
+    found: Any = network.encode_image(images)
+    embedding: Tensor = found[0] if isinstance(found, tuple) else found
+    return embedding
 
 
 class OpenClipEncoder:
@@ -118,7 +154,7 @@ class OpenClipEncoder:
             if self._head is not None:
                 vectors = self._head(patch_tokens(self._model.visual, pixels).float())
             else:
-                vectors = self._model.encode_image(pixels)
+                vectors = image_embedding(self._model, pixels)
             return _to_numpy(vectors)
 
     def embed_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:

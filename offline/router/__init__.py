@@ -1,0 +1,1 @@
+"""Compares ways to find violations before the ranker, and fine-tunes any open_clip checkpoint for it."""
