@@ -1,16 +1,16 @@
-"""Asks the ranker about a risky video: which frames, which issues, and why there is no answer where there is none."""
+"""Asks the ranker about a risky video, and says why there is no answer where there is none."""
 
 import asyncio
 import base64
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from services.clients import RankerClient
-from services.contracts import Context, Frame, IssuePolicy, IssueQuestions, RankMissing, RankRequest, RankResult
+from services.contracts import Context, Frame, IssueQuestions, RankMissing, RankRequest, RankResult
 from services.deadline import Deadline
 from services.errors import (
     DeadlineExceeded,
@@ -21,42 +21,9 @@ from services.errors import (
     WinnowError,
 )
 from services.media import encode_jpeg
+from services.scoring import choose_frames
 
 logger = logging.getLogger(__name__)
-
-
-def asked_issues(policies: Sequence[IssuePolicy], escalated: Collection[str]) -> tuple[IssueQuestions, ...]:
-    """The escalated issues and their `ask_with` siblings as far as the request has them, in the request's order."""
-    asked = set(escalated)
-    for policy in policies:
-        if policy.id in escalated:
-            asked.update(policy.ask_with)
-    fields = IssueQuestions.model_fields
-    return tuple(
-        IssueQuestions.model_validate({name: getattr(policy, name) for name in fields})
-        for policy in policies
-        if policy.id in asked
-    )
-
-
-def choose_frames(count: int, evidence: Sequence[int], wanted: int) -> tuple[int, ...]:
-    """Indices of the frames to send, increasing.
-
-    Half of them, rounded up, are the frames of the best matches; the others are spread evenly over the rest, since a
-    question about the whole video needs more than its riskiest moments. A video with few frames is sent whole.
-
-    Args:
-        count: frames of the video.
-        evidence: frames of the best matches, best first; may repeat.
-        wanted: most frames.
-    """
-    if count <= wanted:
-        return tuple(range(count))
-    chosen = set(list(dict.fromkeys(evidence))[: (wanted + 1) // 2])
-    rest = [frame for frame in range(count) if frame not in chosen]
-    missing = wanted - len(chosen)
-    chosen.update(rest[int((i + 0.5) * len(rest) / missing)] for i in range(missing))
-    return tuple(sorted(chosen))
 
 
 @dataclass(frozen=True, slots=True)

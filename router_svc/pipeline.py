@@ -8,7 +8,7 @@ from router_svc.bank import Found, SeedBank, seed_id_of
 from router_svc.batcher import EmbedBatcher
 from router_svc.decode_pool import DecodePool
 from router_svc.decode_wire import DecodeJob
-from router_svc.forward import Forwarded, Forwarder, asked_issues
+from router_svc.forward import Forwarded, Forwarder
 from router_svc.metrics import RouterMetrics
 from router_svc.settings import Settings
 from services.contracts import (
@@ -26,7 +26,7 @@ from services.encoder import Encoder
 from services.errors import DigestMismatch, InvalidPayload, NotReady
 from services.media import SamplingPlan
 from services.media.decode import DecodedVideo
-from services.scoring import Background, Match, Risk, risk_of
+from services.scoring import Background, Match, Risk, asked_issues, evidence_frames, risk_of
 from services.web import StoredUpload
 
 
@@ -183,23 +183,15 @@ class Pipeline:
         escalated = [issue.id for issue in sorted(issues, key=lambda issue: -issue.risk) if issue.escalated]
         if not escalated:
             return Forwarded(None, "not_escalated")
-        evidence = [
-            match.frame for rank in range(self.settings.matches_returned) for match in _at(risks, escalated, rank)
-        ]
         with self.metrics.stage("forward", timings):
             return await self.forwarder.ask(
                 video.frames,
                 video.times_s,
-                evidence,
+                evidence_frames(risks, escalated),
                 asked_issues(request.policy.issues, escalated),
                 request.context,
                 deadline,
             )
-
-
-def _at(risks: dict[str, Risk], escalated: Sequence[str], rank: int) -> list[Match]:
-    """The match of this rank of every escalated issue, riskiest issue first, so that none goes without a frame."""
-    return [risks[issue].matches[rank] for issue in escalated if rank < len(risks[issue].matches)]
 
 
 def _unseeded(found: Found, issues: Sequence[str]) -> tuple[str, ...]:

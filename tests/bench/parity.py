@@ -13,7 +13,6 @@ from gateway.merge import verdict_of
 from ranker_svc.app import create_app
 from ranker_svc.ranker import Ranker
 from ranker_svc.settings import Settings
-from router_svc.forward import choose_frames
 from router_svc.settings import Settings as RouterSettings
 from services.contracts import Frame, IssueQuestions, RankRequest
 from services.contracts.base import PromptName
@@ -21,6 +20,7 @@ from services.deadline import Deadline
 from services.media import encode_jpeg
 from services.media.decode import decode_frames
 from services.policy import default_policy_path, load_policy
+from services.scoring import choose_frames
 from tests.bench.ranker_requests import issues_of
 
 PROMPTS: tuple[PromptName, ...] = ("P1", "P2", "P3", "P4")

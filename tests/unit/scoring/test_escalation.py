@@ -1,10 +1,10 @@
-"""What is asked of the ranker: frames and issues. Pure."""
+"""What is asked of the ranker about a risky video: issues and frames. Pure."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router_svc.forward import asked_issues, choose_frames
 from services.contracts import IssuePolicy
+from services.scoring import Match, Risk, asked_issues, choose_frames, evidence_frames
 
 
 def issue(name: str, *ask_with: str) -> IssuePolicy:
@@ -17,6 +17,16 @@ def test_siblings_are_asked_where_the_request_has_them() -> None:
     assert [each.id for each in asked] == ["weapon", "cruelty"]
     assert asked[0].prompt == "P4"
     assert [each.id for each in asked_issues(slice_, ["cruelty"])] == ["arson", "cruelty"]
+
+
+def risk(*frames: int) -> Risk:
+    return Risk(0.5, tuple(Match(frame, f"seed-{i}", "golden", 0.9 - i / 100) for i, frame in enumerate(frames)))
+
+
+def test_every_issue_has_a_frame_before_any_has_two() -> None:
+    risks = {"a": risk(5, 6, 7), "b": risk(1, 2), "c": risk(), "d": risk(0)}
+    assert evidence_frames(risks, ["b", "a", "c"]) == [1, 5, 2, 6, 7]
+    assert evidence_frames(risks, []) == []
 
 
 def test_few_frames_are_all_sent() -> None:
