@@ -10,10 +10,10 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
-from offline.collect import Labelled, Observation
+from offline.calibration import Samples
 from offline.demo_world.splits import MIX
-from offline.statistics import threshold_at_pass_rate
-from services.calibration import Calibrator, FittedFor, fit_temperature
+from offline.evaluation.collect import Observation
+from offline.manifest import Labelled
 from services.encoder import Encoder
 from services.media import SamplingPlan, sample_times
 from services.media.decode import decode_frames
@@ -62,7 +62,7 @@ def frame_similarities(
     plan = SamplingPlan()
     out = []
     for video in track(videos, description="embedding", console=console):
-        vectors = encoder.embed_images(decode_frames(video.path, plan=plan, short_side=short_side).frames)
+        vectors = encoder.embed_images(decode_frames(video.file, plan=plan, short_side=short_side).frames)
         out.append({issue: (vectors @ seeds.T).max(axis=1).astype(np.float64) for issue, seeds in bank.items()})
     return out
 
@@ -90,44 +90,19 @@ def risks(similarities: Sequence[Mapping[str, Floats]], background: Background, 
     return np.array([[background.level("golden", float(s[issue].max())) for issue in issues] for s in similarities])
 
 
-def fit_thresholds(
-    risk: Floats, weight: Floats, issues: Sequence[str], *, pass_rate: float
-) -> tuple[dict[str, float], float]:
-    """Thresholds that pass `pass_rate` of traffic in all, each issue the same share, and the pass rate reached.
-
-    The common share is found by bisection: shares of issues overlap, so that it is more than pass_rate / issues. Where
-    more than `pass_rate` has the risk 1, the thresholds are 1 and pass all of that.
-    """
-    low, high = 0.0, pass_rate
-    certain = float(weight[(risk >= 1.0).any(axis=1)].sum() / weight.sum())
-    best: tuple[dict[str, float], float] = (dict.fromkeys(issues, 1.0), certain)
-    for _ in range(40):
-        share = (low + high) / 2
-        cuts = np.array([threshold_at_pass_rate(risk[:, i], weight, share) for i in range(len(issues))])
-        cuts = np.minimum(cuts, 1.0)
-        passed = float(weight[(risk >= cuts).any(axis=1)].sum() / weight.sum())
-        if passed <= pass_rate:
-            low, best = share, ({issue: float(c) for issue, c in zip(issues, cuts, strict=True)}, passed)
-        else:
-            high = share
-    return best
-
-
-def fit_calibrator(observations: Sequence[Observation], calibrator_id: str, fitted_for: FittedFor) -> Calibrator:
-    """Temperature scaling of the assembled scores on routed traffic: every issue that was asked is one sample.
+def samples_of(observations: Sequence[Observation]) -> Samples:
+    """Every issue that the ranker was asked about is one sample.
 
     Raises:
-        ValueError: nothing was routed, or the sample holds one class alone.
+        ValueError: nothing was routed.
     """
     rows = [
-        (issue.score, float(issue.id in o.truth), o.weight)
+        (issue.score, issue.id in o.truth, o.weight, issue.id)
         for o in observations
         for issue in o.decision.issues
         if issue.score is not None
     ]
     if not rows:
         raise ValueError("the ranker was asked about none of the videos; lower the router thresholds")
-    score, label, weight = (np.array(column) for column in zip(*rows, strict=True))
-    temperature = fit_temperature(score, label, weight)
-    metrics = {"samples": float(len(rows)), "positives": float(label.sum())}
-    return Calibrator(id=calibrator_id, temperature=temperature, fitted_for=fitted_for, metrics=metrics)
+    score, label, weight, issue = zip(*rows, strict=True)
+    return Samples(np.array(score), np.array(label, dtype=bool), np.array(weight), np.array(issue))

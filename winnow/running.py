@@ -18,7 +18,11 @@ from winnow.seeds import is_empty, load_seeds
 from winnow.supervisor import Supervisor, SupervisorError
 
 # A router without seeds is not ready, nor is the gateway before it; both take seeds all the same.
-UNTIL_SEEDED = {"router": frozenset({"seed bank"}), "gateway": frozenset({"router"})}
+UNTIL_SEEDED = {
+    "router": frozenset({"seed bank"}),
+    "gateway": frozenset({"router"}),
+    "control": frozenset({"router"}),  # the other gateway of an experiment
+}
 SEEDED_TIMEOUT_S = 30.0
 EMPTY = "The bank is empty: add seeds with POST /v1/seeds of the router, or start with --seeds DIR"
 

@@ -11,6 +11,8 @@ from prometheus_client import (
     ProcessCollector,
 )
 
+from services.telemetry.cpu import TreeCpuCollector
+
 
 class Places(Protocol):
     """What is needed of services.web.Admission."""
@@ -58,6 +60,7 @@ class ServiceMetrics:
             ["service", "reason"],
             registry=registry,
         )
+        registry.register(TreeCpuCollector(service))
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)

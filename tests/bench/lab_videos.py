@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from offline.collect import Labelled, read_manifest
 from offline.demo_world.generate import generate
 from offline.demo_world.splits import KINDS, Counts
+from offline.manifest import Labelled, read_manifest
 
 
 def lab_folder() -> Path:
@@ -21,6 +21,6 @@ def lab_videos(counts: Counts, console: Console) -> list[Labelled]:
     folder = lab / "videos" / "test"
     manifest = folder / "manifest.jsonl"
     wanted = {f"test-{kind}-{index:05d}.mp4" for kind in KINDS for index in range(counts.of(kind))}
-    if not manifest.exists() or not wanted <= {video.path.name for video in read_manifest(manifest)}:
+    if not manifest.exists() or not wanted <= {video.file.name for video in read_manifest(manifest)}:
         manifest = generate(lab / "art", folder, "test", counts, console)
-    return [video for video in read_manifest(manifest) if video.path.name in wanted]
+    return [video for video in read_manifest(manifest) if video.file.name in wanted]

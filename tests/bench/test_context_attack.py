@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.merge import verdict_of
-from offline.collect import Labelled, read_manifest
 from offline.demo_world.splits import Counts
+from offline.manifest import Labelled, read_manifest
 from ranker_svc import app as ranker_app
 from ranker_svc.settings import Settings as RankerSettings
 from router_svc import app as router_app
@@ -151,7 +151,7 @@ async def routed(work: Path, videos: Sequence[Labelled], policy: Policy) -> tupl
         await load_seeds(client, BUNDLED / "seeds", work, advance=lambda *_: None)
         for video in videos:
             number = len(asked)
-            await client.route(video.path, request_for(video.path, policy.slice(None)), Deadline.after(120))
+            await client.route(video.file, request_for(video.file, policy.slice(None)), Deadline.after(120))
             if len(asked) > number:
                 truth.update((number, issue.id) for issue in asked[number].issues if issue.id in video.issues)
     return asked, frozenset(truth)
@@ -177,7 +177,7 @@ async def ask(
 def sample(console: Console) -> list[Labelled]:
     """The bundled clips and the sample of the test split, of which they are the first."""
     videos = [*lab_videos(SAMPLE, console), *read_manifest(BUNDLED / "clips" / "manifest.jsonl")]
-    return list({video.path.name: video for video in videos}.values())
+    return list({video.file.name: video for video in videos}.values())
 
 
 def show(title: str, rows: Sequence[Moved], console: Console) -> None:

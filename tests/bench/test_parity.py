@@ -36,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 async def test_parity(report: Report, tmp_path: Path) -> None:
     videos = lab_videos(SAMPLE, Console())
     assert len(videos) == SAMPLE.total
-    frames = [frames_of(video.path) for video in videos]
+    frames = [frames_of(video.file) for video in videos]
     figures: dict[str, Any] = {"videos": len(videos)}
     rows: list[tuple[object, ...]] = []
     said: dict[str, Said] = {}

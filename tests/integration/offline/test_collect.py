@@ -12,13 +12,14 @@ from fastapi.responses import Response
 from rich.console import Console
 from starlette.datastructures import UploadFile
 
-from offline.collect import Labelled, collect
-from offline.demo_world.scene import Kind
-from offline.demo_world.splits import Counts
-from offline.measure import measure
+from offline.demo_world.splits import MIX, Counts
+from offline.evaluation.asking import TooManyMissing
+from offline.evaluation.collect import collect
+from offline.evaluation.short import measure
+from offline.manifest import Labelled
 from services.contracts import ModerationRequest
-from services.errors import TruncatedVideo, WinnowError
-from tests.unit.offline.decisions import decision, issue
+from services.errors import TruncatedVideo
+from tests.unit.offline.decisions import decision, issue, labelled
 from tests.web import serving_in_thread
 
 
@@ -73,21 +74,21 @@ def gateway() -> Iterator[StandInGateway]:
         yield stand_in
 
 
-def videos(folder: Path, rows: list[tuple[Kind, str]]) -> list[Labelled]:
+def videos(folder: Path, rows: list[tuple[str, str]]) -> list[Labelled]:
     made = []
     for number, (kind, title) in enumerate(rows):
         path = folder / f"{number}.mp4"
         path.write_bytes(b"v" * (100 + number))
-        made.append(Labelled(path, kind, frozenset({"arson"} if kind == "violation" else ()), title))
+        made.append(labelled(path, kind, {"arson"} if kind == "violation" else (), title))
     return made
 
 
 async def test_every_video_is_asked_about_and_weighed(
     gateway: StandInGateway, tmp_path: Path, console: Console
 ) -> None:
-    rows: list[tuple[Kind, str]] = [("violation", "0.9"), ("violation", "0.2"), ("look_alike", "0.6")]
+    rows: list[tuple[str, str]] = [("violation", "0.9"), ("violation", "0.2"), ("look_alike", "0.6")]
     rows += [("other", "")] * 4
-    found = await collect(gateway.url, videos(tmp_path, rows), console, concurrency=2)
+    found = await collect(gateway.url, videos(tmp_path, rows), console, mix=MIX, concurrency=2)
     assert [o.kind for o in found] == [kind for kind, _ in rows]
     assert [o.decision.issues[0].probability for o in found] == [0.9, 0.2, 0.6, None, None, None, None]
     assert [o.truth for o in found] == [{"arson"}] * 2 + [frozenset()] * 5
@@ -103,11 +104,14 @@ async def test_the_mode_is_passed_on(gateway: StandInGateway, tmp_path: Path, co
     assert [asked.mode for asked in gateway.asked] == ["full"]
 
 
-@pytest.mark.parametrize(("title", "said"), [("degraded", "without unavailable"), ("refuse", "ends early")])
+@pytest.mark.parametrize(
+    ("title", "said"),
+    [("degraded", r"without the ranker \(unavailable\)"), ("refuse", "have no decision .* ends early")],
+)
 async def test_a_measurement_with_holes_is_refused(
     gateway: StandInGateway, tmp_path: Path, console: Console, title: str, said: str
 ) -> None:
-    with pytest.raises(WinnowError, match=said):
+    with pytest.raises(TooManyMissing, match=said):
         await collect(gateway.url, videos(tmp_path, [("other", ""), ("violation", title)]), console)
 
 

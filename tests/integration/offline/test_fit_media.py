@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from offline.collect import Labelled
 from offline.fit import SeedSegment, embed_seeds, frame_similarities
 from services.encoder import HashEncoder
 from tests.media_factory import BLUE, GREEN, RED, flat, render
+from tests.unit.offline.decisions import labelled
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_similarities_are_those_of_the_best_seed_frame_by_frame(clips: dict[str,
     encoder = HashEncoder()
     seeds = [SeedSegment(clips[name], issue, 0.0, 4.0) for name, issue in (("blue", "arson"), ("red", "arson"))]
     bank = embed_seeds(encoder, [*seeds, SeedSegment(clips["green"], "drug_abuse", 0.0, 4.0)], frames=2, short_side=32)
-    videos = [Labelled(clips[name], "other", frozenset(), "") for name in ("mixed", "blue")]
+    videos = [labelled(clips[name], "other") for name in ("mixed", "blue")]
     mixed, blue = frame_similarities(encoder, bank, videos, console, short_side=32)
     assert mixed["arson"].shape == mixed["drug_abuse"].shape == (8,)
     assert mixed["arson"].dtype == np.float64

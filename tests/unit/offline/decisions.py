@@ -1,11 +1,12 @@
 """Builds decisions as a gateway would make them, from the few numbers that a test is about."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from offline.collect import Observation
-from offline.demo_world.scene import Kind
+from offline.evaluation.collect import Observation
+from offline.manifest import Labelled
 from services.contracts import Decision, IssueDecision
 
 SEVERITY = ("allow", "review", "block")
@@ -52,8 +53,21 @@ def decision(*issues: IssueDecision, **changes: Any) -> Decision:
 
 
 def observation(
-    kind: Kind, weight: float, truth: set[str], issues: Mapping[str, tuple[float, float | None]]
+    kind: str,
+    weight: float,
+    truth: set[str],
+    issues: Mapping[str, tuple[float, float | None]],
+    *,
+    name: str = "",
+    mode: str = "cascade",
+    **labels: str,
 ) -> Observation:
     """An observation; `issues` maps an issue to its risk and, where the ranker was asked, its probability."""
     made = [issue(name, risk=risk, probability=probability) for name, (risk, probability) in issues.items()]
-    return Observation(kind, frozenset(truth), decision(*made), weight)
+    return Observation(kind, frozenset(truth), decision(*made, mode=mode), weight, name, labels)
+
+
+def labelled(file: Path, kind: str, issues: Iterable[str] = (), title: str = "", **fields: Any) -> Labelled:
+    """A row of a manifest that names a file."""
+    row = {"path": file.name, "id": file.name, "kind": kind, "issues": tuple(issues), "title": title, "file": file}
+    return Labelled(**{**row, **fields})

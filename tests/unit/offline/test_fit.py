@@ -1,23 +1,20 @@
-"""Thresholds, the background, the calibrator, and the policy's text."""
+"""Thresholds for a pass rate, the background, and the samples of calibration."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline.collect import Labelled, Observation
 from offline.demo_world.scene import Kind
 from offline.demo_world.taxonomy import ISSUES
-from offline.fit import fit_background, fit_calibrator, fit_thresholds, read_seeds, risks
-from offline.stages import with_thresholds
-from services.calibration import FittedFor
-from services.policy import default_policy_path, load_policy
+from offline.evaluation.collect import Observation
+from offline.fit import fit_background, read_seeds, risks, samples_of
+from offline.manifest import Labelled
+from offline.tuning.pass_rate import fit_thresholds
 from services.scoring import Background
-from tests.unit.offline.decisions import decision, issue, observation
+from tests.unit.offline.decisions import decision, issue, labelled, observation
 
 IDS = [issue.id for issue in ISSUES]
 
@@ -60,7 +57,7 @@ def test_issues_that_pass_the_same_videos_may_each_pass_the_whole_rate() -> None
 
 def clean_sample(look_alikes: int, others: int, violations: int = 0) -> list[Labelled]:
     kinds: list[Kind] = ["look_alike"] * look_alikes + ["other"] * others + ["violation"] * violations
-    return [Labelled(Path("x.mp4"), kind, frozenset(), "") for kind in kinds]
+    return [labelled(Path("x.mp4"), kind) for kind in kinds]
 
 
 def similarities(count: int, low: float, high: float) -> list[dict[str, np.ndarray]]:
@@ -105,89 +102,15 @@ def scored(score: float, *, truth: bool, weight: float) -> Observation:
     return Observation("violation", frozenset({"arson"} if truth else ()), made, weight)
 
 
-def test_the_calibrator_softens_a_model_that_is_too_sure() -> None:
-    # Scores of 0.9 and 0.1 that are right three times in four: logit(0.75) = logit(0.9) / T gives T = 2.
-    sample = [scored(0.9, truth=t, weight=1.0) for t in (True, True, True, False)]
-    sample += [scored(0.1, truth=t, weight=1.0) for t in (False, False, False, True)]
-    fitted = FittedFor(prompt="P2", policy_hash="0" * 12)
-    found = fit_calibrator(sample, "demo", fitted)
-    assert found.temperature == pytest.approx(2.0, abs=0.01)
-    assert found.apply(0.9) == pytest.approx(0.75, abs=0.002)
-    assert found.metrics == {"samples": 8.0, "positives": 4.0}, "issues that were not asked are no samples"
-    assert (found.id, found.fitted_for) == ("demo", fitted)
-
-
-def test_the_calibrator_weighs_by_traffic() -> None:
-    # The right ones weigh three times as much as the wrong ones.
-    sample = [scored(0.9, truth=True, weight=3.0), scored(0.9, truth=False, weight=1.0)]
-    sample += [scored(0.1, truth=False, weight=3.0), scored(0.1, truth=True, weight=1.0)]
-    assert fit_calibrator(sample, "demo", FittedFor()).temperature == pytest.approx(2.0, abs=0.01)
-
-
-def test_one_class_alone_fits_no_calibrator() -> None:
-    with pytest.raises(ValueError, match="both classes"):
-        fit_calibrator([scored(0.9, truth=True, weight=1.0)], "demo", FittedFor())
+def test_issues_that_the_ranker_judged_are_samples_with_the_weight_of_their_video() -> None:
+    sample = [scored(0.9, truth=True, weight=3.0), scored(0.2, truth=False, weight=1.0)]
+    found = samples_of(sample)
+    assert found.scores.tolist() == [0.9, 0.2]
+    assert found.labels.tolist() == [True, False]
+    assert found.weights.tolist() == [3.0, 1.0]
+    assert found.issues.tolist() == ["arson", "arson"], "issues that were not asked are no samples"
 
 
 def test_traffic_that_was_never_routed_fits_no_calibrator() -> None:
-    with pytest.raises(ValueError, match=r".+"):
-        fit_calibrator([observation("other", 1.0, set(), {"arson": (0.1, None)})], "demo", FittedFor())
-
-
-def stating_thresholds() -> str:
-    """The bundled policy with a threshold in every issue."""
-    text = default_policy_path().read_text(encoding="utf-8")
-    head, issues = text.split("\nissues:\n")
-    blocks = re.split(r"(?=^  - id: )", issues, flags=re.MULTILINE)
-    stated = []
-    for block in blocks:
-        if not block.startswith("  - id:") or re.search(r"^      threshold: ", block, flags=re.MULTILINE):
-            stated.append(block)
-        elif "    router:\n" in block:
-            stated.append(block.replace("    router:\n", "    router:\n      threshold: 0.3\n", 1))
-        else:
-            stated.append(block.rstrip("\n") + "\n    router:\n      threshold: 0.3     # of this issue\n\n")
-    return f"{head}\nissues:\n{''.join(stated)}"
-
-
-def test_new_thresholds_leave_everything_else_in_the_policy(tmp_path: Path) -> None:
-    before = stating_thresholds()
-    wanted = {name: 0.5 + i / 100 for i, name in enumerate(IDS)}
-    after = with_thresholds(before, wanted)
-    found = {own.id: own.router.threshold for own in load_policy(after).issues}
-    assert found == pytest.approx(wanted)
-    neutral = re.compile(r"(\n      threshold: )[0-9.]+")
-    assert neutral.sub(r"\1x", after) == neutral.sub(r"\1x", before)
-    assert yaml.safe_load(after)["defaults"] == yaml.safe_load(before)["defaults"]
-
-
-def test_thresholds_can_be_written_again() -> None:
-    once = with_thresholds(stating_thresholds(), dict.fromkeys(IDS, 0.25))
-    twice = with_thresholds(once, dict.fromkeys(IDS, 0.75))
-    assert {own.router.threshold for own in load_policy(twice).issues} == {0.75}
-
-
-def test_thresholds_are_rounded_up() -> None:
-    after = with_thresholds(stating_thresholds(), {"arson": 0.24801})
-    assert load_policy(after).issue("arson").router.threshold == 0.2481
-
-
-def test_one_issue_can_be_changed_alone() -> None:
-    after = with_thresholds(stating_thresholds(), {"drug_abuse": 0.875})
-    found = {own.id: own.router.threshold for own in load_policy(after).issues}
-    assert found["drug_abuse"] == 0.875
-    assert found == {own.id: own.router.threshold for own in load_policy(stating_thresholds()).issues} | {
-        "drug_abuse": 0.875
-    }
-
-
-def test_an_issue_without_a_threshold_is_refused_and_borrows_none() -> None:
-    text = (
-        "defaults:\n  router:\n    threshold: 0.3\nissues:\n"
-        "  - id: arson\n    name: a\n\n  - id: drug_abuse\n    router:\n      threshold: 0.4\n"
-    )
-    with pytest.raises(ValueError, match="arson"):
-        with_thresholds(text, {"arson": 0.5})
-    assert "threshold: 0.5000\n" in with_thresholds(text, {"drug_abuse": 0.5})
-    with pytest.raises(ValueError, match="unheard_of"):
-        with_thresholds(text, {"unheard_of": 0.5})
+    with pytest.raises(ValueError, match="lower the router thresholds"):
+        samples_of([observation("other", 1.0, set(), {"arson": (0.1, None)})])

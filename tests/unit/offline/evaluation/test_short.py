@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from offline.collect import Observation
-from offline.measure import evaluate, margins, print_report
+from offline.evaluation.collect import Observation
+from offline.evaluation.short import evaluate, margins, print_report
 from tests.unit.offline.decisions import observation
 
 

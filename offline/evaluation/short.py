@@ -10,9 +10,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from offline.collect import Observation, collect, read_manifest
 from offline.demo_world.generate import generate
 from offline.demo_world.splits import KINDS, Counts, Split
+from offline.evaluation.collect import Observation, collect
+from offline.evaluation.sample import demo_mix
+from offline.manifest import read_manifest
 from offline.statistics import Estimate, bootstrap, recall_at_pass_rate, roc_auc
 
 PASS_RATES = (0.025, 0.05, 0.10)
@@ -106,7 +108,7 @@ def measure(
 ) -> Report:
     """Generate the sample, ask the gateway, print the report and write it to `out` as JSON."""
     manifest = generate(work / "art", work / "videos" / split, split, counts, console)
-    observations = asyncio.run(collect(url, read_manifest(manifest), console, concurrency=concurrency))
+    observations = asyncio.run(collect(url, read_manifest(manifest), console, mix=demo_mix(), concurrency=concurrency))
     report = evaluate(observations, split)
     print_report(report, console)
     out.parent.mkdir(parents=True, exist_ok=True)
