@@ -11,18 +11,18 @@ import typer
 from pydantic import SecretStr, ValidationError
 
 from services.contracts import Context, ModerationRequest
-from services.errors import WinnowError
 from winnow.demo import run_demo
 from winnow.display import decision_table, stderr_console, stdout_console
 from winnow.key_commands import app as key_commands
 from winnow.locate import default_data_dir, gateway_url
-from winnow.measure import run_measure
+from winnow.measure_commands import app as measure_commands
 from winnow.moderate import Outcome, moderate, short_name
 from winnow.report import printable, row
 from winnow.seed_commands import app as seed_commands
 from winnow.seeds import BUNDLED
 from winnow.stack import EngineName, Ports
 from winnow.supervisor import SupervisorError
+from winnow.tune_command import app as tune_command
 from winnow.up import run_up
 
 INTERRUPTED = 130
@@ -39,6 +39,8 @@ app = typer.Typer(
 
 app.add_typer(seed_commands, name="seeds")
 app.add_typer(key_commands, name="keys")
+app.add_typer(tune_command)
+app.add_typer(measure_commands)
 
 DataDir = Annotated[Path | None, typer.Option(help="Data directory; default: the user's data directory.")]
 Device = Annotated[str | None, typer.Option(help="Device of the ranker's model, e.g. cuda; default: its own setting.")]
@@ -180,40 +182,6 @@ def demo(
             timeout_s=timeout,
         )
     except SupervisorError as error:
-        console.print(str(error), style="red", markup=False)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt as error:
-        raise typer.Exit(INTERRUPTED) from error
-
-
-@app.command()
-def measure(
-    violations: Annotated[int, typer.Option(min=1, help="Violations in the sample.")] = 240,
-    look_alikes: Annotated[int, typer.Option(min=1, help="Look-alikes in the sample.")] = 400,
-    others: Annotated[int, typer.Option(min=1, help="Other videos in the sample.")] = 1000,
-    split: Annotated[str, typer.Option(help="Split of the demo world, e.g. test_openmoji.")] = "test",
-    calibrate: Annotated[
-        bool, typer.Option(help="Fit the ranker's calibrator on the calibration split instead of measuring.")
-    ] = False,
-    out: Annotated[Path, typer.Option(help="Where the figures are written.")] = Path("build/measure.json"),
-    data_dir: Annotated[Path, typer.Option(help="Data directory of the services.")] = Path("build/measure-data"),
-    work: Annotated[Path, typer.Option(help="The lab's folder.")] = Path("build/lab"),
-    timeout: Timeout = READY_TIMEOUT_S,
-) -> None:
-    """Start everything and measure the models on a sample of the demo world (needs the extra `offline`, and npm)."""
-    console = stdout_console()
-    try:
-        run_measure(
-            data_dir=data_dir,
-            work=work,
-            out=out,
-            counts=(violations, look_alikes, others),
-            split=split,
-            calibrate=calibrate,
-            console=console,
-            timeout_s=timeout,
-        )
-    except (SupervisorError, ModuleNotFoundError, OSError, RuntimeError, ValueError, WinnowError) as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
