@@ -6,9 +6,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from offline.commands import data, evaluate, finetune, paper, router
 from offline.demo_world.splits import DEFAULT_SEED, SPLITS, Counts, Split
 
 app = typer.Typer(help="Data, training, calibration and measurement on the demo world.", no_args_is_help=True)
+app.add_typer(data.app)
+app.add_typer(paper.app)
+app.add_typer(router.app)
+app.add_typer(evaluate.app)
+app.add_typer(finetune.app)
 
 Work = Annotated[Path, typer.Option(help="Folder for art, videos, features and checkpoints.")]
 DEFAULT_WORK = Path("build/lab")
@@ -16,26 +22,6 @@ Seed = Annotated[int, typer.Option(help="Seed of the generator.")]
 Violations = Annotated[int, typer.Option(min=0)]
 LookAlikes = Annotated[int, typer.Option(min=0)]
 Others = Annotated[int, typer.Option(min=0)]
-
-
-@app.command()
-def world(
-    split: Annotated[str, typer.Option(help=f"One of {', '.join(SPLITS)}.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="Folder; default: videos/SPLIT in the work folder.")] = None,
-    violations: Violations = 240,
-    look_alikes: LookAlikes = 400,
-    others: Others = 1000,
-    seed: Seed = DEFAULT_SEED,
-    work: Work = DEFAULT_WORK,
-) -> None:
-    """Write the videos and the manifest of a split."""
-    from offline.demo_world.generate import generate
-
-    folder = out or work / "videos" / split
-    manifest = generate(
-        work / "art", folder, _split(split), Counts(violations, look_alikes, others), Console(), seed=seed
-    )
-    Console().print(f"wrote {manifest}")
 
 
 @app.command()
@@ -83,12 +69,13 @@ def calibrate(
     violations: Violations = 160,
     look_alikes: LookAlikes = 190,
     others: Others = 800,
+    report: Annotated[Path | None, typer.Option(help="Folder for calibration.md, .json and .png.")] = None,
     work: Work = DEFAULT_WORK,
 ) -> None:
     """Fit the ranker's calibrator on routed traffic of the calibration split; drives a running gateway."""
     from offline.stages import calibrate as stage
 
-    stage(work, url, Counts(violations, look_alikes, others), Console())
+    stage(work, url, Counts(violations, look_alikes, others), Console(), report=report)
 
 
 @app.command()
@@ -105,7 +92,7 @@ def measure(
 
     `winnow measure` starts the services for it.
     """
-    from offline.measure import measure as run
+    from offline.evaluation.short import measure as run
 
     counts = Counts(violations, look_alikes, others)
     run(url, work=work, split=_split(split), counts=counts, out=out, console=Console())
