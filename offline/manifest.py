@@ -33,6 +33,7 @@ class LabelledShot(BaseModel):
     start_s: float = Field(ge=0)
     end_s: float = Field(gt=0)
     objects: tuple[str, ...] = ()
+    issues: tuple[str, ...] | None = Field(default=None, description="Issues that this part violates, if it is known.")
 
     @model_validator(mode="after")
     def _ends_after_it_starts(self) -> Self:
@@ -87,6 +88,13 @@ class Row(BaseModel):
         for separator in _SEPARATORS:
             value = value.replace(separator, ",")
         return tuple(each.strip() for each in value.split(",") if each.strip())
+
+    @model_validator(mode="after")
+    def _shots_violate_what_the_video_does(self) -> Self:
+        told = {issue for shot in self.shots for issue in shot.issues or ()}
+        if more := sorted(told - set(self.issues)):
+            raise ValueError(f"a shot violates {', '.join(more)}, and the video's issues do not say so")
+        return self
 
     @field_validator("shots", "questions", mode="before")
     @classmethod

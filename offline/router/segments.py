@@ -36,8 +36,9 @@ class Segment:
 def segments_of(rows: Sequence[Labelled], *, frames: int) -> list[Segment]:
     """Segments of all rows, with `frames` frames each.
 
-    A video's shots are segments where it is known what each violates: by their objects, where the taxonomy of the demo
-    world finds in them what the row says, or because the video violates nothing. Any other video is one segment.
+    A video's shots are segments where it is known what each violates: because the manifest says so of one shot at
+    least, because the taxonomy of the demo world finds in their objects what the row says, or because the video
+    violates nothing. Any other video is one segment.
     """
     known = sorted({issue for row in rows for issue in row.truth})
     return [segment for row in rows for segment in _of(row, known, frames)]
@@ -67,6 +68,8 @@ def _labelled_shots(row: Labelled) -> list[tuple[LabelledShot, frozenset[str]]]:
     """The shots with what each violates; none where that cannot be told."""
     if not row.truth:
         return [(shot, frozenset[str]()) for shot in row.shots]
+    if any(shot.issues is not None for shot in row.shots):
+        return [(shot, frozenset(shot.issues or ())) for shot in row.shots]
     found = [(shot, frozenset(violated((frozenset(shot.objects),)))) for shot in row.shots]
     told = frozenset(issue for _, issues in found for issue in issues)
     return found if told == row.truth else []

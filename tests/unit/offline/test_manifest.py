@@ -84,6 +84,11 @@ def test_material_for_the_data_sets_in_both_formats(folder: Path) -> None:
         ("questions", [{"question": "", "answer": "No"}], "questions.0.question: String should have at least 1"),
         ("questions", "Is there a dog?", "questions: Value error, the cell holds no JSON"),
         ("shots", [{"start_s": 2, "end_s": 1}], "shots.0: Value error, a shot ends after it starts"),
+        (
+            "shots",
+            [{"start_s": 0, "end_s": 1, "issues": ["arson"]}],
+            "the line: Value error, a shot violates arson, and",
+        ),
         ("caption", 5, "caption: Input should be a valid string"),
         ("path", "x" * 300, "path: there is no file"),
     ],

@@ -28,6 +28,13 @@ def test_a_video_is_whole_where_its_shots_do_not_tell() -> None:
     assert (whole.issues, whole.clip.start_s, whole.clip.end_s, whole.caption) == ({"spam"}, 0.0, None, "an advert")
 
 
+def test_shots_of_ones_own_say_what_they_violate() -> None:
+    shots = (LabelledShot(start_s=0, end_s=2, issues=("spam",)), QUIET)
+    guilty, clean = segments_of([row("v", issues=("spam",), shots=shots)], frames=2)
+    assert (guilty.issues, clean.issues) == ({"spam"}, frozenset())
+    assert (guilty.clip.end_s, clean.clip.start_s) == (2, 2)
+
+
 def test_look_alikes_say_of_what() -> None:
     rows = [
         row("v", issues=("spam",)),
