@@ -14,7 +14,7 @@ from offline.paper.tables import Plan, make_tables
 from offline.stages import ROUTER_MODEL, SEED_MANIFEST
 from services.policy import Policy, default_policy_path, load_policy
 from services.torchvision_compat import ensure_torchvision
-from tests.unit.offline.toy_art import write_art
+from tests.unit.offline.toy_art import write_training_art
 
 ensure_torchvision()
 COUNTS = Counts(violation=12, look_alike=10, other=10)
@@ -29,7 +29,7 @@ def console() -> Console:
 def work(tmp_path: Path, console: Console) -> Path:
     from offline.training.dense import DenseRecipe, train_dense
 
-    art = write_art(tmp_path / "art")
+    art = write_training_art(tmp_path / "art")
     for split in ("test", "calibration"):
         generate(art, tmp_path / "videos" / split, split, COUNTS, console)  # type: ignore[arg-type]
     train_dense(art, tmp_path / "router", DenseRecipe(minutes=0.01, layers=4, batch=4, clip_every=1), console)

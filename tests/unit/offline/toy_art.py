@@ -54,6 +54,25 @@ def write_art(folder: Path) -> Path:
     return folder
 
 
+def write_training_art(folder: Path) -> Path:
+    """The folder with the icon packages too: triangles of the same colours."""
+    rows = json.loads((write_art(folder) / "noto" / "package" / "emoji.json").read_text(encoding="utf-8"))
+    icons = {
+        row["short_name"]: {
+            "body": '<path d="M16 2 30 30H2z" fill="rgb({},{},{})"/>'.format(*colour(row["short_name"]))
+        }
+        for row in rows
+    }
+    names = {row["unified"].lower(): row["short_name"] for row in rows}
+    for style in ("fluent_flat", "fluent", "emojione", "noto_blob"):
+        package = folder / style / "package"
+        package.mkdir(parents=True)
+        (package / "icons.json").write_text(json.dumps({"icons": icons, "height": 32}), encoding="utf-8")
+        (package / "chars.json").write_text(json.dumps(names), encoding="utf-8")
+        (folder / style / ".complete").touch()
+    return folder
+
+
 def _row(name: str, subcategory: str, **changes: object) -> dict[str, object]:
     unified = f"{zlib.crc32(name.encode()):08X}"
     row: dict[str, object] = {
