@@ -72,8 +72,9 @@ def train_ranker(work: Path, minutes: float, console: Console) -> None:
     # A policy may choose any template; the bundled one has P2.
     recipe = RankerRecipe(minutes=minutes, templates=("P2", "P2", "P1", "P3", "P4"))
     checkpoint = train(
-        work / "art", work / "router" / "dense.pt", work / "ranker", policy, recipe, console, features=work / "features"
-    )
+        work / "art", work / "router" / "dense.pt", work / "ranker", policy, recipe, console,
+        features=work / "features", router=ROUTER_MODEL,
+    )  # fmt: skip
     export_ranker(checkpoint, work / "ranker" / "tokenizer", RANKER_MODEL)
     console.print(f"wrote {RANKER_MODEL}")
 

@@ -71,7 +71,7 @@ def make_tables(plan: Plan, policy: Policy, console: Console) -> tuple[Path, Pat
     from offline.training.clip_model import load_training_checkpoint
     from offline.training.vocabulary import Classes
 
-    sources = Sources(plan.work / "art", plan.dense, plan.work / "features", plan.videos, plan.seed)
+    sources = Sources(plan.work / "art", plan.dense, plan.work / "features", plan.router_model, plan.videos, plan.seed)
     planned = runs(separate=plan.separate)
     trained = train_missing(planned, sources, plan.folder / "runs", policy, plan.minutes, console)
     test, calibration, encoder = _routed(plan, policy, next(iter(trained.values())), console)

@@ -32,6 +32,7 @@ class Sources:
         art: folder of the sprites.
         dense: checkpoint of the tower.
         features: folder of the cache of training features.
+        router: model directory of the router, on the same tower.
         videos: training videos.
         seed: of the training videos and of the lessons.
     """
@@ -39,6 +40,7 @@ class Sources:
     art: Path
     dense: Path
     features: Path
+    router: Path
     videos: int
     seed: int
 
@@ -94,7 +96,9 @@ def _train(
         videos=sources.videos,
         seed=sources.seed,
     )
-    return train_ranker(sources.art, sources.dense, own, policy, recipe, console, features=sources.features)
+    return train_ranker(
+        sources.art, sources.dense, own, policy, recipe, console, features=sources.features, router=sources.router
+    )
 
 
 def _settings(run: Run, minutes: float, tower: str, start: str | None, sources: Sources) -> Mapping[str, object]:

@@ -34,7 +34,8 @@ class Packer:
     """Draws batches from the feature cache.
 
     The first `label_share` of the videos have labels, which D3 needs; where that are not all of them, they make up half
-    of what is drawn for D3, as few labels are repeated.
+    of what is drawn for D3, as few labels are repeated. Where videos say what a router sent them on for, `sent_share`
+    of what is drawn whole for D3 is such as it sends on: violations, and what it takes for one.
     """
 
     def __init__(
@@ -47,9 +48,13 @@ class Packer:
         seed: int,
         *,
         label_share: float = 1.0,
+        sent_share: float = 0.0,
     ) -> None:
         self._features, self._words, self._videos = features, words, videos
         self._labelled = max(1, round(label_share * len(videos)))
+        sent_on = [i for i, video in enumerate(videos[: self._labelled]) if video.sent_on]
+        self._sent_on = sent_on if sent_share else []
+        self._sent_share = sent_share
         self._teacher, self._tokens = teacher, tokens
         self._rng = np.random.default_rng(seed)
         self._ids: dict[str, list[int]] = {}
@@ -60,7 +65,7 @@ class Packer:
         while True:
             # Without D1 and D2 a video without a label teaches nothing.
             known = [d3 > 0 and (everything or not (d1 or d2) or self._rng.random() < 0.5) for _ in range(batch)]
-            drawn = [self._draw(frames, self._labelled if each else len(self._videos)) for each in known]
+            drawn = [self._drawn_for_d3(frames) if each else self._draw(frames, len(self._videos)) for each in known]
             yield self.pack(drawn, d1=d1, d2=d2, d3=[d3 if each else 0 for each in known])
 
     def pack(
@@ -101,6 +106,11 @@ class Packer:
         starts = range(0, len(self._videos), batch)
         numbers = [range(start, min(start + batch, len(self._videos))) for start in starts]
         return [self.pack([self.whole(i) for i in each], d1=d1, d2=d2, d3=d3) for each in numbers]
+
+    def _drawn_for_d3(self, frames: int) -> tuple[np.ndarray, np.ndarray, TrainingVideo]:
+        if frames == FRAMES and self._sent_on and self._rng.random() < self._sent_share:
+            return self.whole(self._sent_on[int(self._rng.integers(len(self._sent_on)))])
+        return self._draw(frames, self._labelled)
 
     def _draw(self, frames: int, among: int) -> tuple[np.ndarray, np.ndarray, TrainingVideo]:
         """One of the first `among` videos, some frames of one, or the halves of two joined into a new one."""

@@ -96,10 +96,14 @@ class Teacher:
         # A look-alike's own issue is the instructive negative: ask about issues whose parts are there first.
         roles = {ROLE_OF[n] for frame in video.frames for n in frame if n in ROLE_OF}
         near = [x.id for x in ISSUES if x.id in rest and roles & set(x.a + x.b)]
-        far = [i for i in rest if i not in near]
+        # More instructive still is what a router took it for.
+        sent_on = [i for i in video.sent_on if i in rest]
+        near = [i for i in near if i not in sent_on]
+        far = [i for i in rest if i not in near and i not in sent_on]
+        rng.shuffle(sent_on)
         rng.shuffle(near)
         rng.shuffle(far)
-        ordered = chosen + near + far
+        ordered = chosen + sent_on + near + far
         overall = _answer(bool(video.issues))
         match template:
             case "P1":

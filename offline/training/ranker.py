@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from offline.training.questions import Teacher
 from offline.training.ranker_model import build, export, load_tower, tokenizer
 from offline.training.ranker_recipe import Part, RankerRecipe, part_at, parts, rate_at
 from offline.training.ranker_trainer import RankerTrainer
+from offline.training.sent_on import Router
+from offline.training.videos import TrainingVideo
 from offline.training.vocabulary import Classes
 from services.policy import Policy
 
@@ -27,9 +30,28 @@ EXAM_VIDEOS, EXAM_SEED, REPORT_STEPS = 256, 10_007, 100
 
 
 def train_ranker(
-    art_folder: Path, dense: Path, work: Path, policy: Policy, recipe: RankerRecipe, console: Console, *, features: Path
+    art_folder: Path,
+    dense: Path,
+    work: Path,
+    policy: Policy,
+    recipe: RankerRecipe,
+    console: Console,
+    *,
+    features: Path,
+    router: Path | None = None,
 ) -> Path:
-    """Train, or resume, and return the checkpoint's path. `features` is the folder of the feature cache."""
+    """Train, or resume, and return the checkpoint's path.
+
+    Args:
+        art_folder: of the sprites.
+        dense: checkpoint of the tower.
+        work: folder of the checkpoints.
+        policy: names the issues and their definitions.
+        recipe: see there.
+        console: where progress goes.
+        features: folder of the feature cache.
+        router: model directory of the router on the same tower: D3 is taught on what it sends on too.
+    """
     work.mkdir(parents=True, exist_ok=True)
     checkpoint, best = work / "ranker.pt", work / "best.pt"
     art = Art(art_folder, recipe.styles)
@@ -38,6 +60,13 @@ def train_ranker(
     seen, words = cache_features(clip, art, classes, features, count=recipe.videos, seed=recipe.seed, console=console)
     truth = TrainingFrames(art, classes, recipe.videos, recipe.seed)
     videos = [truth.truth(i) for i in range(recipe.videos)]
+    held, held_words = cache_features(clip, art, classes, features, count=EXAM_VIDEOS, seed=EXAM_SEED, console=console)
+    held_truth = TrainingFrames(art, classes, EXAM_VIDEOS, EXAM_SEED)
+    held_videos = [held_truth.truth(i) for i in range(EXAM_VIDEOS)]
+    if router is not None:
+        eyes = Router(clip, router, seen, videos)
+        videos = _sent_on(videos, eyes.sends_on(seen))
+        held_videos = _sent_on(held_videos, eyes.sends_on(held))
     torch.manual_seed(recipe.seed)
     tokens = tokenizer(art, policy)
     tokens.save_pretrained(work / "tokenizer")
@@ -56,11 +85,15 @@ def train_ranker(
         if spent >= recipe.minutes * 60:
             return checkpoint
     teacher = Teacher(policy, recipe.templates)
-    packer = Packer(seen, words, videos, teacher, tokens, recipe.seed + step, label_share=recipe.label_share)
-    held, held_words = cache_features(clip, art, classes, features, count=EXAM_VIDEOS, seed=EXAM_SEED, console=console)
-    held_truth = TrainingFrames(art, classes, EXAM_VIDEOS, EXAM_SEED)
-    examiner = Packer(held, held_words, [held_truth.truth(i) for i in range(EXAM_VIDEOS)], teacher, tokens, 5)
+    packer = Packer(
+        seen, words, videos, teacher, tokens, recipe.seed + step, label_share=recipe.label_share,
+        sent_share=recipe.sent_share,
+    )  # fmt: skip
+    examiner = Packer(held, held_words, held_videos, teacher, tokens, 5)
     exams = {"D1": examiner.exam(d1=10, d2=0, d3=0), "D3": examiner.exam(d1=0, d2=0, d3=6)}
+    if hard := [i for i, video in enumerate(held_videos) if video.sent_on]:
+        chosen = Packer(held[hard], held_words[hard], [held_videos[i] for i in hard], teacher, tokens, 5)
+        exams["D3 sent on"] = chosen.exam(d1=0, d2=0, d3=3)
     streams = {index: _stream(packer, each, recipe.batch) for index, each in enumerate(planned)}
     budget, started = recipe.minutes * 60, time.monotonic() - spent
     done = False
@@ -105,6 +138,10 @@ def train_ranker(
                 _write(best, {"model": model.state_dict()})
             _write(checkpoint, saved)
     return checkpoint
+
+
+def _sent_on(videos: Sequence[TrainingVideo], issues: Sequence[tuple[str, ...]]) -> list[TrainingVideo]:
+    return [replace(video, sent_on=own) for video, own in zip(videos, issues, strict=True)]
 
 
 def _go_on(model: Any, start: Path) -> bool:

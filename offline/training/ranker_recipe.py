@@ -24,6 +24,7 @@ class RankerRecipe:
         templates: prompts of D3's lessons; one that is given twice is taught twice as often.
         data: data sets that are used.
         label_share: share of the training videos whose labels D3 may use, in (0, 1].
+        sent_share: share of D3's whole videos that are such as the router sends on, where there is one.
         start: checkpoint to go on from; it has learnt to read, so that only the last part is trained. It may have had
             another tower.
         videos: number of training videos.
@@ -37,6 +38,7 @@ class RankerRecipe:
     templates: tuple[PromptName, ...] = ("P2",)
     data: tuple[DataSet, ...] = DATA_SETS
     label_share: float = 1.0
+    sent_share: float = 0.5
     start: Path | None = None
     videos: int = 12000
     batch: int = 12

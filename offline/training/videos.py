@@ -37,11 +37,12 @@ _LOOK, _CAMERA, _PAINT = 1, 2, 3
 
 @dataclass(frozen=True)
 class TrainingVideo:
-    """Truth of one training video: names in each frame, issues violated, title."""
+    """Truth of one training video: names in each frame, issues violated, title; issues that a router sent it on for."""
 
     frames: tuple[tuple[str, ...], ...]
     issues: tuple[str, ...]
     title: str
+    sent_on: tuple[str, ...] = ()
 
 
 Drawn = tuple[np.ndarray, np.ndarray, tuple[str, ...]]
