@@ -4,6 +4,7 @@ import functools
 import io
 import json
 import os
+import re
 import subprocess
 import tarfile
 from dataclasses import dataclass
@@ -14,11 +15,15 @@ from PIL import Image
 
 from offline.demo_world.taxonomy import AMBIGUOUS, NEUTRAL_SUBCATEGORIES, ROLE_OF
 
-Style = Literal["noto", "twemoji", "openmoji", "fluent_flat", "fluent", "emojione", "noto_blob"]
+Style = Literal[
+    "noto", "twemoji", "openmoji", "fluent_flat", "fluent", "emojione", "noto_blob", "fxemoji", "streamline"
+]
 WORLD_STYLES: tuple[Style, ...] = ("noto", "twemoji")
 """Styles of the splits that are not held out; everything of the catalogue is drawn in both."""
-TRAINING_STYLES: tuple[Style, ...] = (*WORLD_STYLES, "fluent_flat", "fluent", "emojione", "noto_blob")
-"""Styles that models are trained on; the last two lack some emoji."""
+TRAINING_STYLES: tuple[Style, ...] = (
+    *WORLD_STYLES, "fluent_flat", "fluent", "emojione", "noto_blob", "fxemoji", "streamline",
+)  # fmt: skip
+"""Styles that models are trained on; the last four lack some emoji, the very last two a third to a half."""
 
 PACKAGES: dict[Style, str] = {
     "noto": "emoji-datasource-google@16.0.0",
@@ -28,6 +33,8 @@ PACKAGES: dict[Style, str] = {
     "fluent": "@iconify-json/fluent-emoji@1.2.7",
     "emojione": "@iconify-json/emojione@1.2.3",
     "noto_blob": "@iconify-json/noto-v1@1.2.5",
+    "fxemoji": "@iconify-json/fxemoji@1.2.2",
+    "streamline": "@iconify-json/streamline-emojis@1.2.4",
 }
 """npm packages; NOTICE credits each with its version and licence."""
 _FOLDERS: dict[Style, str] = {
@@ -38,19 +45,21 @@ _FOLDERS: dict[Style, str] = {
 _CATALOGUE = "package/emoji.json"
 _ICONS, _NAMES = "package/icons.json", "package/chars.json"
 _NAMING: Style = "fluent_flat"
-"""The package whose list of code points says what an emoji is called in all of those that iconify makes."""
+"""The package whose list of code points says what an emoji is called in those that iconify makes; the others
+go by the emoji's official name."""
 _SVG_SIDE = 96
 _SKIPPED_CATEGORIES = frozenset({"Flags", "Component"})
 
 
 @dataclass(frozen=True)
 class Emoji:
-    """One emoji of the catalogue."""
+    """One emoji of the catalogue; `official` is its name in Unicode, where it has one."""
 
     name: str
     unified: str
     image: str
     subcategory: str
+    official: str = ""
 
 
 def fetch(style: Style, folder: Path) -> Path:
@@ -95,7 +104,9 @@ class Art:
         catalogue = fetch("noto", folder) / _CATALOGUE
         rows: list[dict[str, Any]] = json.loads(catalogue.read_text(encoding="utf-8"))
         self.emoji: dict[str, Emoji] = {
-            row["short_name"]: Emoji(row["short_name"], row["unified"], row["image"], row["subcategory"])
+            row["short_name"]: Emoji(
+                row["short_name"], row["unified"], row["image"], row["subcategory"], row.get("name") or ""
+            )
             for row in rows
             if row["has_img_google"] and row["has_img_twitter"] and row["category"] not in _SKIPPED_CATEGORIES
         }
@@ -113,13 +124,13 @@ class Art:
 
     def styles_of(self, name: str) -> tuple[Style, ...]:
         """The styles, of those asked for, in which an emoji is drawn."""
-        unified = self.emoji[name].unified
-        return tuple(style for style in self._folders if style not in self._icons or self._icons[style].has(unified))
+        emoji = self.emoji[name]
+        return tuple(style for style in self._folders if style not in self._icons or self._icons[style].has(emoji))
 
     def _read(self, name: str, style: Style) -> Image.Image:
         emoji = self.emoji[name]
         if style in self._icons:
-            return self._icons[style].draw(emoji.unified)
+            return self._icons[style].draw(emoji)
         folder = self._folders[style] / _FOLDERS[style]
         if style == "openmoji":
             return _render_svg(folder, emoji.unified)
@@ -134,18 +145,20 @@ class _Icons:
         self._drawings: dict[str, dict[str, Any]] = document["icons"]
         self._side: int = document.get("height", 16)
         self._names: dict[str, str] = json.loads((naming / _NAMES).read_text(encoding="utf-8"))
+        # A digit at the end numbers drawings of one thing.
+        self._plain = {_letters(re.sub(r"-\d$", "", name)): name for name in reversed(self._drawings)}
         self._rendered = folder / "rendered"
         self._rendered.mkdir(exist_ok=True)
 
-    def has(self, unified: str) -> bool:
-        """Whether there is a drawing of these code points."""
-        return self._name(unified) in self._drawings
+    def has(self, emoji: Emoji) -> bool:
+        """Whether there is a drawing of it."""
+        return self._name(emoji) in self._drawings
 
-    def draw(self, unified: str) -> Image.Image:
+    def draw(self, emoji: Emoji) -> Image.Image:
         """RGBA image, 96 pixels square."""
-        path = self._rendered / f"{unified}.png"
+        path = self._rendered / f"{emoji.unified}.png"
         if not path.exists():
-            icon = self._drawings[self._name(unified)]
+            icon = self._drawings[self._name(emoji)]
             width, height = icon.get("width", self._side), icon.get("height", self._side)
             box = f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
             image = _rasterised(f"<svg {box}>{icon['body']}</svg>")
@@ -155,9 +168,17 @@ class _Icons:
             temporary.replace(path)
         return Image.open(path).convert("RGBA")
 
-    def _name(self, unified: str) -> str:
-        code = unified.lower()
-        return self._names.get(code) or self._names.get(code.replace("-fe0f", "")) or ""
+    def _name(self, emoji: Emoji) -> str:
+        code = emoji.unified.lower()
+        name = self._names.get(code) or self._names.get(code.replace("-fe0f", "")) or ""
+        if name in self._drawings:
+            return name
+        called = [_letters(emoji.official), _letters(emoji.official.replace("FACE", "")), _letters(emoji.name)]
+        return next((self._plain[each] for each in called if each and each in self._plain), "")
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _rasterised(svg: str) -> Image.Image:

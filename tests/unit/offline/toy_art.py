@@ -64,7 +64,7 @@ def write_training_art(folder: Path) -> Path:
         for row in rows
     }
     names = {row["unified"].lower(): row["short_name"] for row in rows}
-    for style in ("fluent_flat", "fluent", "emojione", "noto_blob"):
+    for style in ("fluent_flat", "fluent", "emojione", "noto_blob", "fxemoji", "streamline"):
         package = folder / style / "package"
         package.mkdir(parents=True)
         (package / "icons.json").write_text(json.dumps({"icons": icons, "height": 32}), encoding="utf-8")
