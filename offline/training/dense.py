@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.console import Console
@@ -54,9 +55,13 @@ def normalise(pixels: torch.Tensor) -> torch.Tensor:
 class DenseModel(nn.Module):
     """The CLIP and the two classifiers over its patch tokens."""
 
-    def __init__(self, config: dict[str, Any], classes: int) -> None:
+    kin: torch.Tensor
+
+    def __init__(self, config: dict[str, Any], classes: int, kin: np.ndarray | None = None) -> None:
         super().__init__()
         self.clip = build(config)
+        known = np.zeros((classes, len(TAGS)), dtype=bool) if kin is None else kin
+        self.register_buffer("kin", torch.from_numpy(known), persistent=False)
         self.words = nn.Linear(WIDTH, classes)
         self.tags = nn.Linear(WIDTH, len(TAGS))
 
@@ -69,7 +74,8 @@ class DenseModel(nn.Module):
         word_loss = F.cross_entropy(word_logits.flatten(0, 1).float(), batch["words"].flatten(), reduction="none")
         word_loss = (word_loss * weight.flatten()).sum() / weight.sum()
         targets = F.one_hot(batch["tags"], len(TAGS) + 1)[..., :-1].float()
-        tag_loss = F.binary_cross_entropy_with_logits(tag_logits.float(), targets) * 10
+        matters = ~self.kin[batch["words"]]
+        tag_loss = F.binary_cross_entropy_with_logits(tag_logits.float(), targets, weight=matters.float()) * 10
         if clip_weight == 0:
             return word_loss + tag_loss, word_logits
         image = F.normalize(pooled.float(), dim=-1)
@@ -132,7 +138,7 @@ def train_dense(art_folder: Path, work: Path, recipe: DenseRecipe, console: Cons
     torch.manual_seed(recipe.seed)
     pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
     config = model_config(len(tokenizer), pad_id=pad, eos_id=eos, layers=recipe.layers)
-    model = DenseModel(config, len(classes.names) + 1)
+    model = DenseModel(config, len(classes.names) + 1, classes.kin())
     decay = [p for p in model.parameters() if p.ndim > 1]
     rest = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]

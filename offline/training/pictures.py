@@ -125,6 +125,7 @@ def _placed(
 def disguise(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """A sprite in other colours and another stroke. RGBA in and out; shape and place stay."""
     alpha, colours = image.getchannel("A"), image.convert("RGB")
+    drawn_in_lines = rng.random() < 0.2  # flat colours, ink along edges and around
     if rng.random() < 0.5:
         shift = int(rng.integers(256)) if rng.random() < 0.15 else int(rng.normal(0, 10))
         hue, saturation, value = colours.convert("HSV").split()
@@ -136,10 +137,10 @@ def disguise(image: Image.Image, rng: np.random.Generator) -> Image.Image:
         colours = ImageEnhance.Contrast(colours).enhance(float(rng.uniform(0.5, 1.6)))
     if rng.random() < 0.2:
         colours = ImageOps.posterize(colours, int(rng.integers(1, 4)))
-    if rng.random() < 0.08:
+    if drawn_in_lines or rng.random() < 0.08:
         # Flat patches of colour.
         colours = colours.filter(ImageFilter.ModeFilter(5))
-    if rng.random() < 0.3:
+    if drawn_in_lines or rng.random() < 0.2:
         # Strokes along the edges inside, as in line art.
         edges = colours.convert("L").filter(ImageFilter.FIND_EDGES)
         strength = float(rng.uniform(1.5, 4.0))
@@ -150,7 +151,7 @@ def disguise(image: Image.Image, rng: np.random.Generator) -> Image.Image:
         colours = Image.blend(colours, Image.new("RGB", colours.size, (255, 255, 255)), float(rng.uniform(0.5, 0.9)))
     out = colours.convert("RGBA")
     out.putalpha(alpha)
-    if rng.random() < 0.3:
+    if drawn_in_lines or rng.random() < 0.2:
         out = _outlined(out, rng)
     return out
 

@@ -106,7 +106,7 @@ def parts(recipe: RankerRecipe, *, new_eyes: bool = False) -> tuple[Part, ...]:
     if recipe.start is not None:
         found = [replace(part, course=0) for part in found]
         if new_eyes:
-            found.insert(0, replace(ALIGN, projector_only=True))
+            found.insert(0, replace(ALIGN, share=0.02, projector_only=True))
     whole = sum(part.share for part in found)
     return tuple(replace(part, share=part.share / whole) for part in found)
 

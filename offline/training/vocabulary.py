@@ -1,10 +1,12 @@
 """The classes of dense training and the small tokenizer that both bundled models use."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
+import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -12,6 +14,25 @@ from offline.demo_world.art import Art
 from offline.demo_world.taxonomy import AMBIGUOUS, ROLE_OF, ROLES
 
 TAGS: tuple[str, ...] = tuple(ROLES)
+_KIN: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "adult": (
+            "person", "person-role", "person-fantasy", "person-activity", "person-sport", "person-gesture",
+            "person-resting", "person-symbol", "family",
+        ),
+        "animal": ("animal-mammal", "animal-bird", "cat-face", "monkey-face"),
+        "vehicle": ("transport-ground",),
+        "building": ("place-building", "place-religious"),
+        "money": ("money", "currency"),
+        "party": ("event",),
+        "medical": ("medical",),
+        "desk": ("computer",),
+        "harmless_target": ("food-vegetable",),
+    }
+)  # fmt: skip
+"""Sub-categories whose emoji are of a role's kind without playing it: a policeman is an adult. None is a trigger or
+stands beside one, so that it does not matter whether the tag is found in them; to insist that it is not would make it
+hang on details of one artist."""
 PAD, BOS, EOS, IMAGE = "<pad>", "<s>", "</s>", "<image>"
 
 
@@ -32,6 +53,16 @@ class Classes:
     def background(self) -> int:
         """Index of the class of patches that show nothing."""
         return len(self.names)
+
+    def kin(self) -> np.ndarray:
+        """bool [classes and the background, tags]: where it does not matter whether the tag is found."""
+        found = np.zeros((len(self.names) + 1, len(TAGS)), dtype=bool)
+        for role, groups in _KIN.items():
+            for group in groups:
+                name = f"other {group}"
+                if name in self.names:
+                    found[self.names.index(name), TAGS.index(role)] = True
+        return found
 
     @classmethod
     def of_art(cls, art: Art) -> "Classes":

@@ -58,6 +58,20 @@ def test_a_tower_of_other_dimensions_is_refused(classes: Classes) -> None:
         inherit(model(classes, layers=2, seed=2), {"dense": state, "classes": list(classes.names)}, classes)
 
 
+def test_kin_of_a_role_teach_its_tag_nothing(classes: Classes) -> None:
+    torch.manual_seed(0)
+    taught = DenseModel(
+        model_config(1280, pad_id=0, eos_id=2, layers=1),
+        len(classes.names) + 1,
+        np.ones((len(classes.names) + 1, 20), dtype=bool),
+    )
+    words = torch.zeros(2, 64, dtype=torch.long)
+    loss, _ = taught.loss({"pixels": PIXELS, "words": words, "tags": words}, 0.0)
+    loss.backward()
+    assert not taught.tags.weight.grad.any()
+    assert taught.words.weight.grad.any()
+
+
 def test_mirrored_pictures_keep_their_labels(art: Art, classes: Classes, tmp_path: Path) -> None:
     row = next(iter(DensePictures(art, classes, clip_tokenizer(art, tmp_path), 3)))
     turned = mirrored(row)

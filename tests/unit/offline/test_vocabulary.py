@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offline.demo_world.art import Art
-from offline.demo_world.taxonomy import ROLE_OF
+from offline.demo_world.taxonomy import ROLE_OF, TRIGGER_ROLES
 from offline.training.ranker_model import CHAT_TEMPLATE, processor, tokenizer
 from offline.training.vocabulary import BOS, EOS, IMAGE, PAD, TAGS, Classes, clip_tokenizer, spoken, train_tokenizer
 from services.contracts import Context
@@ -129,3 +129,14 @@ def test_the_saved_text_tokenizer_is_the_same(art: Art, tmp_path: Path) -> None:
     text = "a picture of house with garden and bug"
     assert again.encode(text) == made.encode(text)
     assert (len(again), again.pad_token_id, again.eos_token_id) == (len(made), made.pad_token_id, made.eos_token_id)
+
+
+def test_kin_are_never_triggers_nor_roles(classes: Classes) -> None:
+    kin = classes.kin()
+    assert kin.shape == (len(classes.names) + 1, len(TAGS))
+    assert not kin[-1].any(), "the background is of no kind"
+    for index, name in enumerate(classes.names):
+        if name in ROLE_OF:
+            assert not kin[index].any()
+    triggers = [TAGS.index(role) for role in TRIGGER_ROLES]
+    assert not kin[:, triggers].any()
