@@ -16,7 +16,7 @@ STEPS = 10_000
 
 
 def shaped(judged: Judged, routed: float, reviewed: float, blocked: float | None = None) -> Thresholds:
-    """Thresholds by which each issue reaches these recalls, each among what the stage before it let through.
+    """Thresholds by which each issue reaches these recalls in traffic, each among what the stage before let through.
 
     Args:
         judged: the part of the sample that shapes.
@@ -25,24 +25,33 @@ def shaped(judged: Judged, routed: float, reviewed: float, blocked: float | None
         blocked: share of those that are to be blocked; None shapes no threshold of block.
     """
     router, review, block = np.empty((3, len(judged.issues)))
-    everything = np.nonzero(judged.truth)
+    everywhere = np.broadcast_to(judged.weight[:, None], judged.truth.shape)
     for issue in range(len(judged.issues)):
-        rows = np.flatnonzero(judged.truth[:, issue])
-        risk, probability = judged.risk[rows, issue], judged.probability[rows, issue]
-        if len(rows) < LEAST_TO_SHAPE:
-            risk, probability = judged.risk[everything], judged.probability[everything]
-        router[issue] = cut(risk, routed)
-        reached = probability[risk >= router[issue]]
-        review[issue] = cut(reached, reviewed)
-        block[issue] = cut(reached[reached >= review[issue]], 1.0 if blocked is None else blocked)
+        own = judged.truth & (np.arange(len(judged.issues)) == issue)
+        if own.sum() < LEAST_TO_SHAPE:
+            own = judged.truth
+        risk, probability, weight = judged.risk[own], judged.probability[own], everywhere[own]
+        router[issue] = cut(risk, routed, weight)
+        reached = risk >= router[issue]
+        review[issue] = cut(probability[reached], reviewed, weight[reached])
+        found = reached & (probability >= review[issue])
+        block[issue] = cut(probability[found], 1.0 if blocked is None else blocked, weight[found])
     return Thresholds(router, review, None if blocked is None else block)
 
 
-def cut(values: Floats, recall: float) -> float:
-    """The highest multiple of 1 / STEPS that at least this share of the values reach; 0 without values."""
+def cut(values: Floats, recall: float, weight: Floats) -> float:
+    """The highest multiple of 1 / STEPS that values of at least this share of the weight reach; 0 without values.
+
+    Args:
+        values: in [0, 1], [n].
+        recall: the share, in (0, 1].
+        weight: of each value, [n], positive.
+    """
     if not len(values):
         return 0.0
-    ranked = np.sort(values)[::-1]
-    lowest = float(ranked[min(len(ranked), max(1, int(np.ceil(recall * len(ranked) - 1e-9)))) - 1])
+    order = np.argsort(-values, kind="stable")
+    reached = np.cumsum(weight[order])
+    enough = int(np.searchsorted(reached, (recall - 1e-9) * reached[-1]))
+    lowest = float(values[order[min(enough, len(values) - 1)]])
     below = np.floor(lowest * STEPS) / STEPS
     return float(round(below if below <= lowest else below - 1 / STEPS, 4))

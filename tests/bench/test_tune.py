@@ -72,8 +72,7 @@ def tell(name: str, counts: tuple[int, int, int], promise: Promise, found: Count
 
 
 def require_kept(found: Count) -> None:
-    """A promise that is broken in more than a tenth of all draws is none; one that is never given neither."""
-    assert found.given > 0
+    """A promise that is broken in more than a tenth of the draws that give it is none."""
     assert found.kept + (DRAWS - found.given) >= LEAST_KEPT
     assert found.kept >= 0.9 * found.given
 
@@ -92,6 +91,7 @@ def test_promises_on_a_parametric_population(counts: tuple[int, int, int], promi
     whole = population(8000, 20_000, 80_000)
     found = redraw(whole, counts, promise)
     tell("parametric", counts, promise, found)
+    assert found.given > 0
     require_kept(found)
 
 
@@ -105,6 +105,7 @@ def test_a_promise_within_reach_is_given_and_kept_ninety_times() -> None:
 
 @pytest.mark.parametrize("promise", [Promise(0.8, 0.1), Promise(0.9, 0.1), Promise(0.85, 0.05)], ids=str)
 def test_promises_on_what_the_models_said(promise: Promise) -> None:
+    """Where the models do not reach it, none is given in any draw, and none broken."""
     file = os.environ.get("BENCH_OBSERVATIONS")
     if file is None:
         pytest.skip("BENCH_OBSERVATIONS names no file; `winnow tune --observations FILE` writes one")

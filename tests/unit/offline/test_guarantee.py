@@ -128,7 +128,7 @@ def test_rows_that_count_for_one_figure_are_different_videos() -> None:
 
 def test_a_violation_that_weighs_more_counts_more() -> None:
     """Half of the violations are never found; where they stand for most of the traffic no recall can be promised."""
-    sample = drawn(WHOLE, 800, 400, 800, seed=9)
+    sample = drawn(GOOD, 3200, 4000, 8000, seed=9)
     lost = (np.arange(len(sample)) % 8 < 4) & (sample.kind == "violation")
     risk = np.where(lost[:, None], 0.0, sample.risk)
     kind = np.where(lost, "lost", sample.kind)
@@ -137,6 +137,7 @@ def test_a_violation_that_weighs_more_counts_more() -> None:
     promise = Promise(0.8, 0.3)
     few = guarantee(light, promise)
     many = guarantee(heavy, promise)
+    assert few.thresholds is not None, "the lost ones are a twentieth of the violating traffic"
     assert few.promised[0].value > 0.85
     assert many.thresholds is None
     assert many.promised[0].value < 0.5 or many.promised[-1].value > 0.3
@@ -167,8 +168,15 @@ def test_siblings_that_are_asked_can_be_found() -> None:
 
 def test_thresholds_are_what_a_policy_file_can_say() -> None:
     values = np.array([0.12345, 0.3, 0.7, 0.99999])
-    assert [cut(values, share) for share in (1.0, 0.75, 0.5, 0.25)] == [0.1234, 0.3, 0.7, 0.9999]
-    assert cut(np.array([]), 0.9) == 0.0
+    even = np.ones(4)
+    assert [cut(values, share, even) for share in (1.0, 0.75, 0.5, 0.25)] == [0.1234, 0.3, 0.7, 0.9999]
+    assert cut(np.array([]), 0.9, np.array([])) == 0.0
+
+
+def test_a_cut_counts_traffic_not_videos() -> None:
+    values = np.array([0.8, 0.6, 0.4, 0.2])
+    assert cut(values, 0.9, np.array([1.0, 1.0, 1.0, 0.1])) == 0.4
+    assert cut(values, 0.9, np.array([1.0, 0.1, 0.1, 9.0])) == 0.2
 
 
 def test_limits_are_those_of_clopper_and_pearson() -> None:
