@@ -14,10 +14,10 @@ Work = Annotated[Path, typer.Option(help="Folder for art, videos, features and c
 @app.command()
 def tables(
     minutes: Annotated[
-        float, typer.Option(min=0.01, help="Wall time of one whole ranker; about 3.4 are trained.")
+        float, typer.Option(min=0.01, help="Wall time of one training; 4.6 times as much is trained in all.")
     ] = 60.0,
     separate: Annotated[
-        bool, typer.Option("--separate", help="A model for each template: about 11.8 rankers.")
+        bool, typer.Option("--separate", help="A model for each template: 14.2 times the minutes in all.")
     ] = False,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of the bootstrap.")] = 500,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("docs/results"),

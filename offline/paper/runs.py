@@ -34,12 +34,13 @@ class Run:
     Attributes:
         name: of its folder.
         row: which row of Table 1 its model belongs to.
-        share: of the minutes that a whole ranker gets, in (0, 1].
+        share: of the minutes that a ranker gets beyond its start, in (0, 1].
         strategy: of the training; a phased one with a start is its last phase alone, D3.
         data: data sets that lessons are drawn from.
         templates: of D3's lessons; the model is asked in these ways.
         label_share: share of the training videos whose D3 labels are used.
-        start: name of the run whose model it goes on from; None begins with random weights behind the trained tower.
+        start: name of the run whose model it goes on from; None begins with random weights behind the trained tower, as
+            only the first one does.
     """
 
     name: str
@@ -60,16 +61,17 @@ class Run:
 def runs(*, separate: bool = False) -> tuple[Run, ...]:
     """The trainings in an order in which each follows the one that it starts from.
 
-    The first phase is trained once: D1 alone gives the zero-shot model, D1 and D2 from there the one that can caption,
-    and every phased model starts from that one. A phased and a multi-task ranker get the same time in all.
+    D1 alone gives the zero-shot model, which stands where the paper has a LLaVA that has learnt to see: all others
+    go on from it. D1 and D2 from there give the one that can caption, and every phased model starts from that one. A
+    phased and a multi-task ranker get the same time in all.
 
     Args:
-        separate: one model for each template, which takes about four times as long; otherwise one model learns the
+        separate: one model for each template, which takes about three times as long; otherwise one model learns the
             lessons of all four and is asked in each way.
     """
     first = (
-        Run("zero-shot", "zero_shot", 0.3, "multi_task", ("d1",)),
-        Run("caption", "caption", 0.3, "multi_task", ("d1", "d2"), start="zero-shot"),
+        Run("zero-shot", "zero_shot", 1.0, "multi_task", ("d1",)),
+        Run("caption", "caption", 0.4, "multi_task", ("d1", "d2"), start="zero-shot"),
     )
     groups = tuple((each,) for each in ALL_TEMPLATES) if separate else (ALL_TEMPLATES,)
     everything: tuple[DataSet, ...] = ("d1", "d2", "d3")
@@ -78,7 +80,7 @@ def runs(*, separate: bool = False) -> tuple[Run, ...]:
         for group in groups:
             end = ("-" + "".join(group).lower() if separate else "") + ("" if label_share == 1.0 else "-few")
             rest += [
-                Run(f"phased{end}", "phased", 0.4, "phased", everything, group, label_share, "caption"),
-                Run(f"multi-task{end}", "multi_task", 1.0, "multi_task", everything, group, label_share),
+                Run(f"phased{end}", "phased", 0.6, "phased", everything, group, label_share, "caption"),
+                Run(f"multi-task{end}", "multi_task", 1.0, "multi_task", everything, group, label_share, "zero-shot"),
             ]
     return (*first, *rest)

@@ -31,7 +31,7 @@ class Plan:
         router_model: directory of the served encoder, with its background.
         seeds: manifest of the seed bank.
         out: folder of the report.
-        minutes: wall time of a whole ranker.
+        minutes: wall time of one training.
         separate: a model for each template.
         videos: training videos.
         seed: of them.

@@ -57,7 +57,7 @@ def train_missing(
         sources: see there.
         folder: a folder in it for each run.
         policy: names the issues and their definitions.
-        minutes: wall time of a whole ranker; a run gets its share.
+        minutes: wall time of one training; a run gets its share.
         console: shows the progress.
     """
     tower = _digest(sources.dense)
