@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BINS = 15
-COMMAND = "winnow lab calibrate --url URL --report docs/results"
 ESTIMATOR = (
     f"ECE: expected calibration error, {BINS} bins of equal weight, equal probabilities in one bin (adaptive, Nixon et "
     "al. 2019). Floor: what the same estimator gives on average for probabilities that are exactly right, labels drawn "
@@ -52,7 +51,9 @@ def draw(rows: Sequence[Row]) -> "Figure":
     return drawn
 
 
-def render(calibrator: Calibrator, compared: Sequence[Candidate], rows: Sequence[Row], samples: Samples) -> str:
+def render(
+    calibrator: Calibrator, compared: Sequence[Candidate], rows: Sequence[Row], samples: Samples, command: str
+) -> str:
     """The text of the report."""
     fitted = calibrator.fitted_for
     methods = "\n".join(
@@ -71,7 +72,8 @@ def render(calibrator: Calibrator, compared: Sequence[Candidate], rows: Sequence
     )
     return f"""# Calibration of {calibrator.id}
 
-Made by `{COMMAND}` on routed traffic of the split `calibration`. Synthetic: says nothing about real content.
+Made by `{command}`,
+on routed traffic of the split `calibration`. Synthetic: says nothing about real content.
 
 {len(samples)} pairs of a video and an issue that the ranker was asked about, {int(samples.labels.sum())} of them
 violations, weighted to traffic. Ranker `{(fitted.model or "")[:16]}`, encoder `{fitted.encoder}`, bank
@@ -95,8 +97,10 @@ violations, weighted to traffic. Ranker `{(fitted.model or "")[:16]}`, encoder `
 """
 
 
-def write_report(calibrator: Calibrator, compared: Sequence[Candidate], samples: Samples, folder: Path) -> Path:
-    """Write calibration.md, calibration.json and calibration.png; gives the path of the first back."""
+def write_report(
+    calibrator: Calibrator, compared: Sequence[Candidate], samples: Samples, folder: Path, command: str
+) -> Path:
+    """Write calibration.md, calibration.json and calibration.png, made by `command`; gives the first's path."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = rows_of(calibrator, samples)
     save(draw(rows), folder / "calibration.png")
@@ -111,5 +115,5 @@ def write_report(calibrator: Calibrator, compared: Sequence[Candidate], samples:
     }  # fmt: skip
     (folder / "calibration.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     path = folder / "calibration.md"
-    path.write_text(render(calibrator, compared, rows, samples), encoding="utf-8")
+    path.write_text(render(calibrator, compared, rows, samples, command), encoding="utf-8")
     return path

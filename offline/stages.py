@@ -105,9 +105,11 @@ def fit_router(work: Path, pass_rate: float, console: Console) -> None:
     write_policy(path, {issue: {"router.threshold": value} for issue, value in thresholds.items()})
 
 
-def calibrate(work: Path, url: str, counts: Counts, console: Console, *, report: Path | None = None) -> None:
+def calibrate(
+    work: Path, url: str, counts: Counts, console: Console, *, report: Path | None = None, command: str = ""
+) -> None:
     """Fit the calibrator on routed calibration traffic of a running gateway; writes it beside the ranker's model, and a
-    report into the folder `report`."""
+    report that names the command into the folder `report`."""
     manifest = generate(work / "art", work / "videos" / "calibration", "calibration", counts, console)
     observations = asyncio.run(collect(url, read_manifest(manifest), console, mix=demo_mix()))
     used = next((o.decision for o in observations if o.decision.models.ranker), None)
@@ -127,4 +129,4 @@ def calibrate(work: Path, url: str, counts: Counts, console: Console, *, report:
         console.print(f"{each.method}: cross-validated Brier score {each.brier:.4f} (standard error {each.error:.4f})")
     console.print(f"{calibrator.pooled.method}; wrote {target}")
     if report is not None:
-        console.print(f"wrote {write_report(calibrator, compared, samples, report)}")
+        console.print(f"wrote {write_report(calibrator, compared, samples, report, command)}")

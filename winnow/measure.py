@@ -105,6 +105,8 @@ def run_measure(
     counts: tuple[int, int, int],
     split: str,
     calibrate: bool,
+    report: Path | None,
+    command: str,
     console: Console,
     timeout_s: float,
 ) -> None:
@@ -117,6 +119,8 @@ def run_measure(
         counts: violations, look-alikes and others of the sample.
         split: of the demo world.
         calibrate: fit the ranker's calibrator on the calibration split instead of measuring.
+        report: folder of the calibrator's report; None writes none.
+        command: that the report names.
         console: where progress and figures go.
         timeout_s: seconds in which the services must be ready.
 
@@ -132,9 +136,11 @@ def run_measure(
         raise ValueError(f"{split!r} is none of {', '.join(splits.SPLITS)}")
     if not calibrate:
         require_writable(out)
+    elif report is not None:
+        require_writable(report / "calibration.md")
     with started(data_dir, console, timeout_s, environment=NO_CACHE) as services:
         if calibrate:
-            lab.calibrate(work, services.gateway, sample, console)
+            lab.calibrate(work, services.gateway, sample, console, report=report, command=command)
         else:
             lab.measure(services.gateway, work=work, split=split, counts=sample, out=out, console=console)
 

@@ -49,7 +49,7 @@ def measure(
     ] = False,
     out: Annotated[Path, typer.Option(help="Where the figures are written.")] = Path("build/measure.json"),
     report: Annotated[
-        Path | None, typer.Option(help="Folder: write the whole report of `winnow lab evaluate` there instead.")
+        Path | None, typer.Option(help="Folder: write the report of `winnow lab evaluate`, or the calibrator's, there.")
     ] = None,
     name: Annotated[str, typer.Option(help="Of the report's files.")] = "evaluation",
     manifest: Manifest = None,
@@ -72,9 +72,9 @@ def measure(
     console = stdout_console()
     counts = (violations, look_alikes, others)
     with plain_errors(console):
-        if report is None:
-            if manifest or mix or policy or frames:
-                raise ValueError("--manifest, --mix, --policy and --frames go with --report FOLDER")
+        if (calibrate or report is None) and (manifest or mix or policy or frames):
+            raise ValueError("--manifest, --mix, --policy and --frames go with --report FOLDER, without --calibrate")
+        if calibrate or report is None:
             run_measure(
                 data_dir=data_dir,
                 work=work,
@@ -82,12 +82,12 @@ def measure(
                 counts=counts,
                 split=split or "test",
                 calibrate=calibrate,
+                report=report,
+                command=command_line(),
                 console=console,
                 timeout_s=timeout,
             )
             return
-        if calibrate:
-            raise ValueError("--calibrate and --report exclude each other")
         run_report(
             data_dir=data_dir,
             videos=Videos(work, split, counts, manifest, mix or ()),

@@ -14,7 +14,7 @@ from winnow.cli import app
         (["measure", "--manifest", "m.jsonl"], "go with --report FOLDER"),
         (["measure", "--frames", "2"], "go with --report FOLDER"),
         (["measure", "--split", "nowhere"], "'nowhere' is none of train"),
-        (["measure", "--calibrate", "--report", "out"], "exclude each other"),
+        (["measure", "--calibrate", "--report", "out", "--mix", "demo"], "without --calibrate"),
         (["measure", "--report", "out", "--manifest", "none.jsonl"], "none.jsonl: it cannot be read"),
         (["measure", "--report", "out", "--split", "nowhere"], "name a manifest for videos of your own"),
         (["experiment", "--control", "luck"], "'luck' is no rule: verdict, risk, or risk:T"),

@@ -148,7 +148,7 @@ def test_beta_maps_have_intercepts_of_issues_too_and_a_temperature_is_one_for_al
 def test_the_report_tells_held_out_reliability_and_its_floor(tmp_path: Path) -> None:
     samples = drawn(TRUTHS[2], 3000)
     calibrator, compared = fit_calibrator(samples, "demo", FittedFor(model="f" * 64))
-    written = write_report(calibrator, compared, samples, tmp_path / "results").read_text(encoding="utf-8")
+    written = write_report(calibrator, compared, samples, tmp_path / "results", "winnow x").read_text(encoding="utf-8")
     assert "Synthetic: says nothing about real content." in written
     assert f"{calibrator.pooled.method} (chosen)" in written
     told = json.loads((tmp_path / "results" / "calibration.json").read_text(encoding="utf-8"))
