@@ -71,7 +71,7 @@ def _logit(score: Floats) -> Floats:
 def _regress(columns: Floats, samples: Samples, *, intercept: bool) -> tuple[Floats, float]:
     """Coefficients and intercept of a weighted logistic regression; a column counts as N(0, 1) in its own scale."""
     weights = samples.weights / samples.weights.mean()
-    model = LogisticRegression(C=1.0, fit_intercept=intercept, max_iter=2000, tol=1e-8)
+    model = LogisticRegression(C=1.0, fit_intercept=intercept, solver="newton-cholesky", max_iter=200, tol=1e-8)
     model.fit(columns, samples.labels, sample_weight=weights)
     return np.asarray(model.coef_[0], dtype=np.float64), float(model.intercept_[0]) if intercept else 0.0
 

@@ -21,7 +21,10 @@ def test_hash_ignores_layout_and_sees_content(policy: Policy) -> None:
 
 def test_hash_is_the_same_whether_a_value_is_stated_or_inherited(policy: Policy) -> None:
     text = default_policy_path().read_text()
-    stated = text.replace("  - id: arson\n", "  - id: arson\n    actions: {review: 0.5, block: 0.8}\n")
+    taken = policy.issue("arson").actions
+    own = f"    actions: {{review: {taken.review}, block: {taken.block}}}\n"
+    stated = text.replace("  - id: arson\n", "  - id: arson\n" + own)
+    assert stated != text
     assert load_policy(stated).content_hash == policy.content_hash
 
 
