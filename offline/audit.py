@@ -1,7 +1,7 @@
 """What a manifest holds, and what is wrong with it: balance, durations, duplicates, leaks between splits."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -114,7 +114,7 @@ def show(found: Audit, console: Console) -> None:
     for title, counted in (("Videos", found.videos), ("Violations by issue", found.issues)):
         names = sorted({name for row in counted.values() for name in row})
         if names:
-            console.print(_counts(title, names, counted))
+            console.print(counts_table(title, names, counted))
     table = Table("split", title="Seconds")
     for name in ("least", "5 %", "median", "95 %", "most"):
         table.add_column(name, justify="right")
@@ -129,7 +129,7 @@ def show(found: Audit, console: Console) -> None:
     _list(console, "broken videos", [f"{name}: {error}" for name, error in found.broken])
 
 
-def _counts(title: str, names: Sequence[str], counted: dict[str, dict[str, int]]) -> Table:
+def counts_table(title: str, names: Sequence[str], counted: Mapping[str, Mapping[str, int]]) -> Table:
     """Splits across, names down: there may be many issues."""
     table = Table("", title=title)
     for split in counted:

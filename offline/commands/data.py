@@ -121,6 +121,7 @@ def split(
     workers: Workers = 2,
 ) -> None:
     """Split videos so that duplicates, near-duplicates and groups stay together and issues are spread alike."""
+    from offline.audit import counts_table
     from offline.duplicates import look_at_all
     from offline.subsets import split_rows
 
@@ -131,14 +132,12 @@ def split(
         looked = look_at_all(rows, console, workers=workers)
         divided = split_rows(rows, looked, wanted, seed=seed)
         write_manifest(divided, target)
-    table = Table("split", title="Videos")
     names = sorted({issue for row in rows for issue in row.issues})
-    for name in ("all", *names):
-        table.add_column(name, justify="right")
+    counted = {}
     for each in wanted:
         inside = [row for row in divided if row.split == each]
-        table.add_row(each, str(len(inside)), *(str(sum(name in row.truth for row in inside)) for name in names))
-    console.print(table)
+        counted[each] = {"all": len(inside), **{name: sum(name in row.truth for row in inside) for name in names}}
+    console.print(counts_table("Videos", ["all", *names], counted))
     console.print(f"wrote {out}", soft_wrap=True)
 
 

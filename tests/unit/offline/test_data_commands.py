@@ -72,6 +72,7 @@ def test_split_gives_splits_without_leaks(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "split.jsonl"
     result = run("split", folder / "videos.jsonl", *own, "--out", out, "--shares", "train=0.5,test=0.5")
     assert result.exit_code == 0, result.output
+    assert any("arson" in line and "train" not in line for line in result.output.splitlines()), "issues go down"
     rows = {row.id: row for row in read_manifest(out)}
     assert rows["0.mp4"].split == rows["5.mp4"].split
     assert {row.split for row in rows.values()} == {"train", "test"}
