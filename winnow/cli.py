@@ -17,6 +17,7 @@ from winnow.key_commands import app as key_commands
 from winnow.locate import default_data_dir, gateway_url
 from winnow.measure_commands import app as measure_commands
 from winnow.moderate import Outcome, moderate, short_name
+from winnow.options import INTERRUPTED, MAX_TIMEOUT_S, READY_TIMEOUT_S, Timeout
 from winnow.report import printable, row
 from winnow.seed_commands import app as seed_commands
 from winnow.seeds import BUNDLED
@@ -25,9 +26,6 @@ from winnow.supervisor import SupervisorError
 from winnow.tune_command import app as tune_command
 from winnow.up import run_up
 
-INTERRUPTED = 130
-READY_TIMEOUT_S = 300.0
-MAX_TIMEOUT_S = 86_400.0
 MAX_PORT = 65_535
 
 app = typer.Typer(
@@ -44,9 +42,6 @@ app.add_typer(measure_commands)
 
 DataDir = Annotated[Path | None, typer.Option(help="Data directory; default: the user's data directory.")]
 Device = Annotated[str | None, typer.Option(help="Device of the ranker's model, e.g. cuda; default: its own setting.")]
-Timeout = Annotated[
-    float, typer.Option(min=1.0, max=MAX_TIMEOUT_S, help="Seconds in which the services must be ready.")
-]
 
 
 def main() -> None:

@@ -2,22 +2,14 @@
 
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from services.errors import WinnowError
 from winnow.display import stdout_console
 from winnow.measure import Videos, run_experiment, run_measure, run_report
-from winnow.supervisor import SupervisorError
-
-INTERRUPTED = 130
-READY_TIMEOUT_S = 300.0
-MAX_TIMEOUT_S = 86_400.0
+from winnow.options import READY_TIMEOUT_S, Timeout, plain_errors
 
 app = typer.Typer()
 
@@ -33,9 +25,6 @@ Mix = Annotated[
 PolicyFile = Annotated[Path | None, typer.Option(help="Policy of the gateway; default: the bundled one.")]
 DataDir = Annotated[Path, typer.Option(help="Data directory of the services.")]
 Work = Annotated[Path, typer.Option(help="The lab's folder; decisions are kept there, and gone on with.")]
-Timeout = Annotated[
-    float, typer.Option(min=1.0, max=MAX_TIMEOUT_S, help="Seconds in which the services must be ready.")
-]
 
 
 @app.command()
@@ -147,15 +136,3 @@ def experiment(
 def command_line() -> str:
     """The command as it was typed."""
     return shlex.join(["winnow", *sys.argv[1:]])
-
-
-@contextmanager
-def plain_errors(console: Console) -> Iterator[None]:
-    """Turn what a user can put right into a message and exit code 1."""
-    try:
-        yield
-    except (SupervisorError, ModuleNotFoundError, OSError, RuntimeError, ValueError, WinnowError) as error:
-        console.print(str(error), style="red", markup=False)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt as error:
-        raise typer.Exit(INTERRUPTED) from error

@@ -13,10 +13,9 @@ from services.clients import RouterClient
 from services.errors import WinnowError
 from winnow.display import progress_bar, stderr_console
 from winnow.locate import server_url
+from winnow.options import INTERRUPTED
 from winnow.seeds import BUNDLED, add_seeds, read_manifest
 from winnow.stack import ROUTER_TOKEN, Ports, url
-
-INTERRUPTED = 130
 
 app = typer.Typer(help="The seeds of a running router.", no_args_is_help=True)
 

@@ -1,7 +1,6 @@
 """`winnow tune`: lets running services, or ones started for it, judge labelled videos, and fits thresholds to that."""
 
 import importlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +10,11 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from services.policy import default_policy_path
-from winnow.locate import hold
+from winnow.measure import NO_CACHE, POLICY, started
 from winnow.output import require_writable
-from winnow.running import fill_bank, running
-from winnow.seeds import BUNDLED
-from winnow.stack import Ports, service_specs, url, without_settings
-from winnow.supervisor import free_ports
 
 NO_THRESHOLDS = 3
 """Exit code where no thresholds keep what was asked for."""
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -98,15 +92,7 @@ def run_tune(
     elif gateway is not None:
         lab.observe(gateway, sample, file, observations, console, api_key=api_key)
     else:
-        ports = Ports(*free_ports(3))
-        # Every video is to be judged anew, also one that the sample holds twice.
-        environment = {
-            **without_settings(os.environ),
-            "WINNOW_GATEWAY_CACHE_TTL_S": "0",
-            "WINNOW_GATEWAY_POLICY_PATH": str(file.absolute()),
-        }
-        specs = service_specs(ports, data_dir, environment=environment)
-        with hold(data_dir), running(specs, data_dir, console, timeout_s=timeout_s) as supervisor:
-            fill_bank(supervisor, url(ports.router), BUNDLED / "seeds", data_dir, console)
-            lab.observe(url(ports.gateway), sample, file, observations, console)
+        settings = NO_CACHE | {POLICY: str(file.absolute())}
+        with started(data_dir, console, timeout_s, environment=settings) as services:
+            lab.observe(services.gateway, sample, file, observations, console)
     return bool(lab.tune(wish, file, observations, out, console, write=write))

@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
-from services.errors import WinnowError
 from winnow.display import stdout_console
-from winnow.supervisor import SupervisorError
-from winnow.tune import INTERRUPTED, NO_THRESHOLDS, Target, Videos, run_tune
+from winnow.options import READY_TIMEOUT_S, Timeout, plain_errors
+from winnow.tune import NO_THRESHOLDS, Target, Videos, run_tune
 
 app = typer.Typer()
 
@@ -45,7 +44,7 @@ def tune(
     out: Annotated[Path, typer.Option(help="Where the report is written.")] = Path("build/tune.json"),
     data_dir: Annotated[Path, typer.Option(help="Data directory of the services.")] = Path("build/measure-data"),
     work: Annotated[Path, typer.Option(help="The lab's folder.")] = Path("build/lab"),
-    timeout: Annotated[float, typer.Option(min=1.0, help="Seconds in which the services must be ready.")] = 300.0,
+    timeout: Timeout = READY_TIMEOUT_S,
 ) -> None:
     """Fit thresholds to labelled videos: for a pass rate, or with a guarantee (needs the extra `offline`).
 
@@ -54,7 +53,7 @@ def tune(
     """
     console = stdout_console()
     key = os.environ.get("WINNOW_API_KEY")
-    try:
+    with plain_errors(console):
         found = run_tune(
             Target(pass_rate, recall, confidence, max_pass_rate, block_precision),
             Videos(work, manifest, split, mix or [], (violations, look_alikes, others), observations),
@@ -67,10 +66,5 @@ def tune(
             console=console,
             timeout_s=timeout,
         )
-    except (SupervisorError, ModuleNotFoundError, OSError, RuntimeError, ValueError, WinnowError) as error:
-        console.print(str(error), style="red", markup=False)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt as error:
-        raise typer.Exit(INTERRUPTED) from error
     if not found:
         raise typer.Exit(NO_THRESHOLDS)
