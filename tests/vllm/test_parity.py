@@ -17,6 +17,7 @@ from ranker_svc.ranker import Ranker
 from ranker_svc.settings import Settings
 from services.calibration import load_calibrators
 from services.contracts import Frame
+from services.policy import default_policy_path, load_policy
 from tests.bench.parity import PROMPTS, SEVERAL, Judgement, Said, apart, ask
 
 
@@ -40,8 +41,10 @@ async def test_vllm_agrees_with_reference(
     assert found.holds(), found
 
 
+REVIEW = load_policy(default_policy_path()).issue("weapon_threat").actions.review
+BELOW = REVIEW - 0.01
 SAME = {
-    (video, PROMPTS[0], 1, "weapon_threat"): Judgement(p_yes=(0.1,), score=0.1, probability=0.49)
+    (video, PROMPTS[0], 1, "weapon_threat"): Judgement(p_yes=(0.1,), score=0.1, probability=BELOW)
     for video in range(100)
 }
 FIRST = next(iter(SAME))
@@ -54,11 +57,11 @@ def test_equal_judgements_hold() -> None:
 @pytest.mark.parametrize(
     "moved",
     [
-        Judgement(p_yes=(0.13,), score=0.1, probability=0.49),
-        Judgement(p_yes=(0.1,), score=0.13, probability=0.49),
-        Judgement(p_yes=(0.1,), score=0.1, probability=0.46),
+        Judgement(p_yes=(0.13,), score=0.1, probability=BELOW),
+        Judgement(p_yes=(0.1,), score=0.13, probability=BELOW),
+        Judgement(p_yes=(0.1,), score=0.1, probability=BELOW - 0.03),
         # As near as can be, but on the other side of the threshold: one verdict in a hundred is too many.
-        Judgement(p_yes=(0.1,), score=0.1, probability=0.501),
+        Judgement(p_yes=(0.1,), score=0.1, probability=REVIEW + 0.001),
     ],
     ids=["p(Yes)", "score", "probability", "verdict"],
 )
