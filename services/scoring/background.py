@@ -82,7 +82,7 @@ class Background:
         if knots is None:
             return np.clip(similarities, 0.0, 1.0)
         points = np.array(knots)
-        found: npt.NDArray[np.float64] = np.interp(similarities, points[:, 0], points[:, 1])
+        found: npt.NDArray[np.float64] = np.interp(similarities, points[:, 0], points[:, 1], left=0.0)
         return found
 
     def save(self, path: Path) -> None:
@@ -120,4 +120,5 @@ def _fit_one(kind: SeedKind, sample: npt.ArrayLike) -> Knots:
         if knots and knot[0] <= knots[-1][0]:  # ties: the highest level of a similarity counts
             knots.pop()
         knots.append(knot)
-    return (*knots, (1.0, 1.0))
+    # Where every similarity is 1, whatever is less lies below all of them.
+    return (*(knots or [(math.nextafter(1.0, 0.0), 0.0)]), (1.0, 1.0))

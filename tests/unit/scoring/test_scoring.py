@@ -78,6 +78,15 @@ def test_any_sample_fits(sample: list[float], a: float, b: float) -> None:
     assert 0.0 <= background.level("golden", low) <= background.level("golden", high) <= 1.0
 
 
+@pytest.mark.parametrize("highest", [0.9, 1.0])
+def test_what_is_below_the_whole_sample_has_level_zero(highest: float, tmp_path: Path) -> None:
+    background = Background.fit({"golden": [highest] * 20})
+    background.save(tmp_path / "b.json")
+    for found in (background, Background.load(tmp_path / "b.json")):
+        assert found.level("golden", highest - 0.001) == 0.0
+        assert found.level("golden", 1.0) == 1.0
+
+
 def test_save_and_load(tmp_path: Path) -> None:
     FITTED.save(tmp_path / "background.json")
     assert Background.load(tmp_path / "background.json") == FITTED
