@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from gateway.store import StoreUnavailable
+from services.database import StoreUnavailable
 from services.deadline import Clock
 from services.errors import WinnowError
 

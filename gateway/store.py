@@ -3,14 +3,7 @@
 from typing import Protocol
 
 from services.contracts import Decision, ModerationRequest
-
-
-class StoreUnavailable(Exception):
-    """The store cannot be reached or did not answer in time; the message says which and is safe to log."""
-
-
-class StoreUrlError(ValueError):
-    """The URL of the database cannot be used; the message says why, without the URL, which may hold a password."""
+from services.database import StoreUnavailable
 
 
 class DecisionStore(Protocol):

@@ -16,7 +16,8 @@ from services.contracts import Sha256
 from services.policy.document import Document, PolicyError, parse_document
 
 Scope = Literal["decide", "read", "seeds", "review", "admin"]
-"""`decide`: ask about videos. `read`: decisions and the policy. The others are kept for routes to come."""
+"""`decide`: ask about videos. `read`: decisions and the policy. `seeds`: the seed bank. `admin`: another encoder. `review`
+is kept for routes to come."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 PREFIX = "wk_"

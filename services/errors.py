@@ -1,7 +1,8 @@
 """Every error that a service answers: status, code and whether a retry may help stand on the class.
 
 WinnowError
-  MalformedRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, UploadTooSlow 408, TooLarge 413
+  MalformedRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, UploadTooSlow 408, Conflict 409
+  PreconditionFailed 412, TooLarge 413, PreconditionRequired 428
   UnsupportedMedia 415, NoVideoStream 415
   UrlRefused 422, FetchFailed, FetchTimeout, SourceRefused 424
   InvalidPayload, UnknownIssue, EmptyVideo, TruncatedVideo, UndecodableVideo, VideoRefused, DigestMismatch 422
@@ -79,6 +80,18 @@ class UploadTooSlow(WinnowError):
     """The body did not arrive in the time allowed."""
 
     status, code, title, retryable = 408, "upload_timeout", "Upload timed out", True
+
+
+class Conflict(WinnowError):
+    """The request is against the state that the thing is in, e.g. a removed seed that is added again."""
+
+    status, code, title = 409, "conflict", "Conflict"
+
+
+class PreconditionFailed(WinnowError):
+    """Somebody else has changed it since the caller read it (`If-Match`): read it again."""
+
+    status, code, title = 412, "precondition_failed", "Precondition failed"
 
 
 class TooLarge(WinnowError):
@@ -163,6 +176,12 @@ class SourceRefused(WinnowError):
     """The server of the URL does not give the video, or answers what cannot be used; a retry gets the same."""
 
     status, code, title = 424, "source_refused", "Source refused"
+
+
+class PreconditionRequired(WinnowError):
+    """A change needs `If-Match` with the version that the caller has read (RFC 6585, section 3)."""
+
+    status, code, title = 428, "precondition_required", "Precondition required"
 
 
 class Overloaded(WinnowError):

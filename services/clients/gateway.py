@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from services.clients import http
 from services.clients.multipart import UploadBody
+from services.clients.seeds import SeedCalls
 from services.contracts import Decision, Health, ModerationRequest
 from services.deadline import Deadline
 from services.errors import NotReady
@@ -23,6 +24,9 @@ class GatewayClient:
         api_key: where the gateway asks for one.
         transport: what carries the requests instead of the network.
 
+    Attributes:
+        seeds: the calls about seeds and the bank, of operators.
+
     Every call raises DeadlineExceeded when its deadline passes, NotReady where the gateway cannot be asked, and
     whatever error the gateway answers with.
     """
@@ -31,6 +35,7 @@ class GatewayClient:
         self, url: str, *, api_key: SecretStr | None = None, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._client = http.make_client(url, token=api_key, transport=transport)
+        self.seeds = SeedCalls(self._client, NotReady, "gateway")
 
     async def moderate(self, path: Path, request: ModerationRequest, deadline: Deadline) -> Decision:
         """Upload a video and wait for its decision.

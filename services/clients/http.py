@@ -12,12 +12,15 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from services.contracts import Health, Problem
 from services.deadline import DEADLINE_HEADER, Deadline
 from services.errors import (
+    Conflict,
     Forbidden,
     Internal,
     MalformedRequest,
     NotFound,
     NotReady,
     Overloaded,
+    PreconditionFailed,
+    PreconditionRequired,
     TooLarge,
     Unauthorized,
     WinnowError,
@@ -40,7 +43,10 @@ _BY_STATUS: dict[int, type[WinnowError]] = {
     401: Unauthorized,
     403: Forbidden,
     404: NotFound,
+    409: Conflict,
+    412: PreconditionFailed,
     413: TooLarge,
+    428: PreconditionRequired,
     429: Overloaded,
     502: NotReady,
     503: NotReady,
@@ -88,6 +94,7 @@ async def call(
     deadline: Deadline,
     content: bytes | AsyncIterable[bytes] | None = None,
     headers: Mapping[str, str] | None = None,
+    params: Mapping[str, str] | None = None,
 ) -> httpx.Response:
     """One request under a deadline that travels with it, and the whole response, whatever its status.
 
@@ -99,7 +106,7 @@ async def call(
         async with deadline.limit():
             sent = {**trace.outgoing_headers(), DEADLINE_HEADER: deadline.header(), **(headers or {})}
             try:
-                request = client.build_request(method, path, content=content, headers=sent)
+                request = client.build_request(method, path, content=content, headers=sent, params=params)
                 response = await _cancelled_once(_bounded(client, request))
             except httpx.HTTPError as error:
                 raise CallFailed(f"{type(error).__name__} on {method} {path}") from error

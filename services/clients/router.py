@@ -1,4 +1,4 @@
-"""Client of the router: routes videos, adds seeds."""
+"""Client of the router: routes videos, and tends the seed bank."""
 
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from services.clients import http
 from services.clients.multipart import UploadBody
+from services.clients.seeds import SeedCalls
 from services.contracts import BankStatus, Health, RouteRequest, RouteResult, RouterState, Seed, SeedRequest
 from services.deadline import Deadline
 from services.errors import (
@@ -49,6 +50,9 @@ class RouterClient:
         token: the router's service token.
         transport: what carries the requests instead of the network.
         max_connections: most calls at a time; further ones wait as long as their deadline allows.
+
+    Attributes:
+        seeds: the calls about seeds and the bank.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class RouterClient:
         max_connections: int = 64,
     ) -> None:
         self._client = http.make_client(url, token=token, transport=transport, max_connections=max_connections)
+        self.seeds = SeedCalls(self._client, RouterUnavailable, "router")
 
     async def route(self, path: Path, request: RouteRequest, deadline: Deadline) -> RouteResult:
         """Send a video through the filter.
@@ -90,21 +95,11 @@ class RouterClient:
             RouterUnavailable: it cannot be reached.
             OSError: the file cannot be read.
         """
-        body = await UploadBody.of(path, request)
-        try:
-            response = await http.call(
-                self._client, "POST", "/v1/seeds", deadline=deadline, content=body, headers=body.headers
-            )
-            return http.result(response, Seed)
-        except http.CallFailed as error:
-            raise RouterUnavailable(f"The router cannot be asked: {error}.") from error
+        return (await self.seeds.add(path, request, deadline))[0]
 
     async def bank(self, deadline: Deadline) -> BankStatus:
         """How large the bank is; errors as in `add_seed`."""
-        try:
-            return http.result(await http.call(self._client, "GET", "/v1/bank", deadline=deadline), BankStatus)
-        except http.CallFailed as error:
-            raise RouterUnavailable(f"The router cannot be asked: {error}.") from error
+        return await self.seeds.bank(deadline)
 
     async def state(self, deadline: Deadline) -> RouterState:
         """What shapes its results now; errors as in `add_seed`."""

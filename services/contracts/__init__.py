@@ -22,7 +22,25 @@ from services.contracts.policy_slice import Assembly, IssuePolicy, IssueQuestion
 from services.contracts.problem import FieldProblem, Health, Problem
 from services.contracts.rank import Answer, Frame, IssueRank, ModelIdentity, QuestionKind, RankRequest, RankResult
 from services.contracts.route import IssueRisk, RankMissing, RouteRequest, RouteResult, SeedMatch
-from services.contracts.seeds import BankStatus, Seed, SeedRequest
+from services.contracts.seeds import (
+    BankStatus,
+    EncoderSpec,
+    NewSeed,
+    ReindexRequest,
+    ReindexStatus,
+    Seed,
+    SeedChange,
+    SeedCopy,
+    SeedFilter,
+    SeedPage,
+    SeedRemoval,
+    SeedRemovalRequest,
+    SeedRequest,
+    SeedState,
+    SeedStats,
+    SeedVectors,
+    SwitchRequest,
+)
 from services.contracts.state import RouterState
 
 __all__ = [
@@ -33,6 +51,7 @@ __all__ = [
     "Context",
     "ContextUse",
     "Decision",
+    "EncoderSpec",
     "FieldProblem",
     "Frame",
     "Health",
@@ -47,6 +66,7 @@ __all__ = [
     "ModelIdentity",
     "ModelsUsed",
     "ModerationRequest",
+    "NewSeed",
     "PolicySlice",
     "Probability",
     "Problem",
@@ -56,6 +76,8 @@ __all__ = [
     "RankRequest",
     "RankResult",
     "Reason",
+    "ReindexRequest",
+    "ReindexStatus",
     "RequestModel",
     "ResultModel",
     "Route",
@@ -64,10 +86,20 @@ __all__ = [
     "RouterState",
     "Seconds",
     "Seed",
+    "SeedChange",
+    "SeedCopy",
+    "SeedFilter",
     "SeedKind",
     "SeedMatch",
+    "SeedPage",
+    "SeedRemoval",
+    "SeedRemovalRequest",
     "SeedRequest",
+    "SeedState",
+    "SeedStats",
+    "SeedVectors",
     "Sha256",
+    "SwitchRequest",
     "Timings",
     "Verdict",
 ]

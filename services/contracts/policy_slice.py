@@ -38,6 +38,10 @@ class IssuePolicy(IssueQuestions):
     """What the router needs to filter one issue, and to ask about it."""
 
     router_threshold: Probability = Field(description="The issue is escalated where its risk is at least this.")
+    review_threshold: Probability = Field(
+        default=0.5,
+        description="Calibrated probability from which the issue counts as violated: seeds are judged by it.",
+    )
     ask_with: Annotated[tuple[IssueId, ...], FailFast()] = Field(
         default=(), max_length=64, description="Siblings asked whenever this issue escalates."
     )

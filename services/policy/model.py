@@ -145,5 +145,6 @@ def _travelling(issue: PolicyIssue, requested: set[str]) -> IssuePolicy:
         context=issue.ranker.context,
         calibrator=issue.ranker.calibrator,
         router_threshold=issue.router.threshold,
+        review_threshold=issue.actions.review,
         ask_with=tuple(sibling for sibling in issue.router.ask_with if sibling in requested),
     )

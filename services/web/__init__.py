@@ -5,8 +5,10 @@ from services.web.app import create_service_app
 from services.web.body import read_body
 from services.web.deadlines import deadline_of, deadline_parameter
 from services.web.failure import Failure, failure_of
-from services.web.openapi import upload_operation
+from services.web.openapi import json_operation, narrowed, query_parameters, upload_operation
 from services.web.problems import PROBLEM_RESPONSES
+from services.web.query import parse_query
+from services.web.seed_route import Jpeg, PathId, PathIndex, SeedRoute, seed_answer, seed_responses
 from services.web.spool import spool_file
 from services.web.spool_directory import HeldSpool, SpoolBusy, free_bytes, hold_spool, used_bytes
 from services.web.upload import (
@@ -18,6 +20,7 @@ from services.web.upload import (
     parse_part,
     receive_upload,
 )
+from services.web.versions import etag, expected_version, if_match_parameter
 
 __all__ = [
     "FORM_BYTES",
@@ -26,20 +29,33 @@ __all__ = [
     "Admission",
     "Failure",
     "HeldSpool",
+    "Jpeg",
+    "PathId",
+    "PathIndex",
+    "SeedRoute",
     "SpoolBusy",
     "StoredUpload",
     "admission_of",
     "create_service_app",
     "deadline_of",
     "deadline_parameter",
+    "etag",
+    "expected_version",
     "failure_of",
     "free_bytes",
     "hold_spool",
+    "if_match_parameter",
+    "json_operation",
     "media_type",
+    "narrowed",
     "parse_body",
     "parse_part",
+    "parse_query",
+    "query_parameters",
     "read_body",
     "receive_upload",
+    "seed_answer",
+    "seed_responses",
     "spool_file",
     "upload_operation",
     "used_bytes",

@@ -23,6 +23,7 @@ from services.errors import (
     WinnowError,
 )
 from services.telemetry import trace
+from services.web.methods import allowed_methods
 
 MEDIA_TYPE = "application/problem+json"
 PROBLEM_REF = "#/components/schemas/Problem"
@@ -104,7 +105,7 @@ def from_http_exception(error: HTTPException) -> WinnowError:
 def add_handlers(app: FastAPI) -> None:
     """Make the app answer every expected error as a problem; unexpected ones are services.web.middleware's."""
 
-    async def on_error(_: Request, error: Exception) -> Response:
+    async def on_error(request: Request, error: Exception) -> Response:
         headers: Mapping[str, str] | None = None
         match error:
             case WinnowError():
@@ -113,6 +114,8 @@ def add_handlers(app: FastAPI) -> None:
                 mapped = from_request_validation(error)
             case HTTPException(__cause__=ClientDisconnect() as left):
                 raise left
+            case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED):
+                mapped, headers = from_http_exception(error), {"Allow": allowed_methods(request)}
             case HTTPException():
                 mapped, headers = from_http_exception(error), error.headers
             case _:

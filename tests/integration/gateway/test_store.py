@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from gateway.records import SqlStore
-from gateway.store import StoreUnavailable, StoreUrlError
 from services.contracts import Context, Decision, ModerationRequest
+from services.database import StoreUnavailable, StoreUrlError
 from tests.integration.gateway.conftest import Running, Start
 from tests.servers import PASSWORD, QUOTED, PostgresServer
 

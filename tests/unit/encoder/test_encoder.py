@@ -114,6 +114,19 @@ def test_hash_encoder() -> None:
     assert encoder.fingerprint == HashEncoder().fingerprint != HashEncoder(grid=5).fingerprint
 
 
+def test_the_hash_encoder_sees_a_sentence_as_a_picture_of_the_colours_it_names() -> None:
+    encoder = HashEncoder()
+    red, blue, both = encoder.embed_texts(["a RED thing", "blue, and bluer", "red and blue"])
+    seen = encoder.embed_images([flat(RED), flat(BLUE)])
+    assert red @ seen[0] > 0.99
+    assert blue @ seen[1] > 0.99
+    assert red @ seen[1] < 0.5
+    assert both @ seen[0] == pytest.approx(both @ seen[1], abs=0.1)
+    assert encoder.embed_texts([]).shape == (0, encoder.dim)
+    with pytest.raises(TextUnsupported):
+        encoder.embed_texts(["a red thing", "hundred of them"])
+
+
 def test_the_package_is_light() -> None:
     code = (
         "import sys, services.encoder, services.media, services.scoring\n"

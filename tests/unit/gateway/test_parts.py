@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from gateway.readiness import Readiness
-from gateway.records import async_url
 from gateway.settings import Settings
 from gateway.spool import room_needed
-from gateway.store import StoreUnavailable
+from services.database import StoreUnavailable, async_url
 from services.errors import RouterUnavailable
 
 
