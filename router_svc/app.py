@@ -3,29 +3,25 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TypedDict
 
-import httpx
 from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry
 
-from router_svc.assets import load_background, load_configured_encoder
-from router_svc.bank import SeedBank
-from router_svc.batcher import EmbedBatcher
 from router_svc.decode_pool import DecodePool
-from router_svc.decode_worker import DecodeTask, decode_task
 from router_svc.forward import Forwarder
 from router_svc.metrics import RouterMetrics
+from router_svc.parts import Parts, SeedParts, open_seeds
 from router_svc.pipeline import Pipeline
 from router_svc.routes import api
 from router_svc.sandbox import WorkerLimits
+from router_svc.seed_routes import bank_api, seed_api
+from router_svc.seeds import Operators
 from router_svc.settings import Settings
-from router_svc.state import StateReport, configuration_of, remembered_ranker
+from router_svc.state import StateReport, remembered_ranker
 from services.clients import RankerClient
-from services.encoder import Encoder
 from services.errors import NotReady
 from services.telemetry.metrics import HttpMetrics
 from services.web import Admission, create_service_app, free_bytes, hold_spool, used_bytes
@@ -34,32 +30,17 @@ logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """
 The filter stage of the cascade: a video and the policy slice go in; for every issue the risk, the seeds that it
-resembles and, where it is risky, the ranker's answer come out. Seeds are added here too.
+resembles and, where it is risky, the ranker's answer come out. The seed bank is kept here too.
 """
 
 
 class State(TypedDict):
     """What the lifespan puts on `request.state`."""
 
+    settings: Settings
     pipeline: Pipeline
     report: StateReport
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What an app is built from where it differs from what the settings say; for tests.
-
-    Attributes:
-        encoder: makes the encoder; runs in a thread.
-        bank: makes the bank for an encoder.
-        ranker_transport: carries calls to the ranker instead of the network.
-        decode: what a decoder process does with a job; a module-level function.
-    """
-
-    encoder: Callable[[], Encoder] | None = None
-    bank: Callable[[Encoder], SeedBank] | None = None
-    ranker_transport: httpx.AsyncBaseTransport | None = None
-    decode: DecodeTask = decode_task
+    operators: Operators
 
 
 def create_app(settings: Settings, parts: Parts | None = None) -> FastAPI:
@@ -75,6 +56,8 @@ def create_app(settings: Settings, parts: Parts | None = None) -> FastAPI:
         readiness=_readiness,
     )
     app.include_router(api)
+    app.include_router(seed_api())
+    app.include_router(bank_api())
     return app
 
 
@@ -92,23 +75,9 @@ def _lifespan(
             stack.push_async_callback(decoders.close)
             starting = asyncio.create_task(decoders.start())  # it takes seconds, as the encoder does
             try:
-                encoder = await asyncio.to_thread(parts.encoder or (lambda: load_configured_encoder(settings)))
+                seeds: SeedParts = await stack.enter_async_context(open_seeds(settings, parts, decoders, metrics))
             finally:
                 await starting
-            background = await asyncio.to_thread(load_background, settings, encoder)
-            batcher = EmbedBatcher(
-                encoder,
-                max_frames=settings.embed_batch_frames,
-                max_waiting=settings.embed_waiting,
-                metrics=metrics,
-                retry_after_s=settings.retry_after_s,
-            )
-            stack.push_async_callback(batcher.close)
-            await batcher.start()
-            bank = (parts.bank or (lambda encoder: _qdrant(settings, encoder)))(encoder)
-            stack.push_async_callback(bank.close)
-            with suppress(NotReady):  # a server that is late: readiness names it until it is there
-                await bank.open()
             ranker = identity = None
             if settings.ranker_urls:
                 ranker = await stack.enter_async_context(
@@ -123,18 +92,20 @@ def _lifespan(
                 min_s=settings.forward_min_s,
                 reserve_s=settings.forward_reserve_s,
             )
-            report = StateReport(encoder.fingerprint, configuration_of(settings, background), bank, identity)
-            pipeline = Pipeline(
-                settings, encoder, background, decoders, batcher, bank, forwarder, metrics, report.configuration
-            )
+            bank = seeds.operators.bank
+            pipeline = Pipeline(settings, decoders, bank, seeds.upkeep, forwarder, metrics)
             metrics.watch(
-                encoder=encoder.fingerprint,
                 spool_bytes=partial(used_bytes, settings.spool_dir),
                 free_bytes=partial(free_bytes, settings.spool_dir),
                 circuits=ranker.circuits if ranker is not None else dict,
             )
-            logger.info("the router has started", extra={"encoder": encoder.fingerprint})
-            yield State(pipeline=pipeline, report=report)
+            logger.info("the router has started", extra={"encoder": bank.serving.fingerprint})
+            yield State(
+                settings=settings,
+                pipeline=pipeline,
+                report=StateReport(bank, identity),
+                operators=seeds.operators,
+            )
 
     return lifespan
 
@@ -156,24 +127,10 @@ def _decoders(settings: Settings, parts: Parts, metrics: RouterMetrics) -> Decod
     )
 
 
-def _qdrant(settings: Settings, encoder: Encoder) -> SeedBank:
-    from router_svc.bank.qdrant import QdrantBank
-
-    return QdrantBank(
-        encoder.fingerprint,
-        encoder.dim,
-        path=None if settings.qdrant_url else settings.qdrant_path or settings.data_dir / "router" / "qdrant",
-        url=settings.qdrant_url,
-        api_key=settings.qdrant_api_key,
-        timeout_s=settings.qdrant_timeout_s,
-        threads=settings.qdrant_threads,
-    )
-
-
 async def _readiness(request: Request) -> dict[str, str]:
-    pipeline: Pipeline = request.state.pipeline
+    operators: Operators = request.state.operators
     try:
-        status = await pipeline.bank_status()
+        await operators.bank.serving.engine.index.ping()
+        return {} if operators.bank.summary().seeds else {"seed bank": "empty"}
     except NotReady as error:
         return {"seed bank": error.detail}
-    return {} if status.seeds else {"seed bank": "empty"}

@@ -1,9 +1,10 @@
-"""Loads what the router owns from files: the encoder and the background that belongs to it."""
+"""Loads what the router owns from files: encoders and the background that belongs to each."""
 
 import logging
 from pathlib import Path
 
 from router_svc.settings import Settings
+from services.contracts import EncoderSpec
 from services.encoder import Encoder
 from services.scoring import Background
 
@@ -16,27 +17,32 @@ class AssetError(Exception):
     """The encoder or its background cannot be used; the settings, or the files, are wrong."""
 
 
-def load_configured_encoder(settings: Settings) -> Encoder:
-    """The encoder that the settings name; takes seconds and imports torch. Raises AssetError."""
+def load_encoder_of(spec: EncoderSpec, device: str) -> Encoder:
+    """An encoder; takes seconds and imports torch. Raises AssetError."""
     from services.encoder.open_clip import load_encoder
 
     try:
-        return load_encoder(
-            settings.encoder_model, settings.encoder_pretrained, settings.encoder_device, settings.encoder_precision
-        )
+        return load_encoder(spec.model, spec.pretrained, device, spec.precision)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
-        raise AssetError(f"the encoder {settings.encoder_model!r} cannot be loaded: {error}") from error
+        raise AssetError(f"the encoder {spec.model!r} cannot be loaded: {error}") from error
 
 
-def load_background(settings: Settings, encoder: Encoder) -> Background:
+def load_background(settings: Settings, encoder: Encoder, spec: EncoderSpec | None = None) -> Background:
     """The background of the settings, or the one beside the encoder; the identity where there is none.
+
+    Args:
+        settings: of the router; `background_path` belongs to the encoder that they name.
+        encoder: what it must have been fitted for.
+        spec: the encoder's; None is the settings' own.
 
     Raises:
         AssetError: it cannot be read, or it was fitted for another encoder, so that every threshold would be wrong. One
             that was fitted at another precision is used, with a warning.
     """
-    path = settings.background_path or Path(settings.encoder_model.removeprefix("local-dir:")) / BACKGROUND
-    if settings.background_path is None and not path.is_file():
+    spec = spec or settings.encoder
+    named = settings.background_path if spec == settings.encoder else None
+    path = named or Path(spec.model.removeprefix("local-dir:")) / BACKGROUND
+    if named is None and not path.is_file():
         logger.warning(
             "no background for this encoder: risks are plain cosines", extra={"encoder": encoder.fingerprint}
         )
@@ -46,7 +52,7 @@ def load_background(settings: Settings, encoder: Encoder) -> Background:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AssetError(f"the background {path} cannot be read: {error}") from error
     if background.encoder != encoder.fingerprint:
-        if settings.encoder_precision == "fp32":
+        if spec.precision == "fp32":
             raise AssetError(f"{path} was fitted for encoder {background.encoder}, not for {encoder.fingerprint}")
         logger.warning("the background was fitted at another precision", extra={"background": background.encoder})
     return background

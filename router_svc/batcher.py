@@ -101,6 +101,17 @@ class EmbedBatcher:
         past_stages({"queue": job.taken_s - job.arrived_s, "encode": perf_counter() - job.taken_s})
         return vectors
 
+    async def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """[n, dim] float32 vectors of n sentences, beside the passes for frames.
+
+        Raises:
+            TextUnsupported: the encoder has no text side.
+            NotReady: the batcher is closed.
+        """
+        if self._loop is None:
+            raise NotReady("The encoder is not running.")
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._encoder.embed_texts, texts)
+
     def _leave(self, job: _Job) -> None:
         """Frees the place of a caller that leaves while it waits."""
         if job in self._jobs:  # else it was taken; `remove` would put the text of all its pixels into an error

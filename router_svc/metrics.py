@@ -3,6 +3,7 @@
 from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from time import perf_counter
 from typing import Literal
@@ -23,6 +24,8 @@ DeathCause = Literal["crash", "timeout", "cpu", "memory", "abandoned", "pool"]
 _STAGE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 # Seconds: most callers do not wait; who waits longer than a deadline is gone.
 _WAIT_BUCKETS_S = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# Seconds: two are promised.
+_SEARCHABLE_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0, 30.0)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # A risk is a rank in [0, 1]: thresholds lie between 0.2 and 0.95, most of them above 0.6.
 _RISK_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, 1.0)
@@ -104,6 +107,20 @@ class RouterMetrics:
             "Changes of the searchable seeds that this router noticed since it started.",
             registry=registry,
         )
+        self._taken_in = Histogram(
+            "winnow_router_seed_searchable_seconds",
+            "From the record of a seed, or its change, until this router searched for it.",
+            buckets=_SEARCHABLE_BUCKETS_S,
+            registry=registry,
+        )
+        self._in_step = Gauge(
+            "winnow_router_bank_in_step_timestamp_seconds",
+            "When the bank was last in step with the records of seeds; Unix time.",
+            registry=registry,
+        )
+        self._quarantines = Counter(
+            "winnow_router_seed_quarantines_total", "Seeds that this router quarantined.", ["issue"], registry=registry
+        )
         self._model = Gauge("winnow_router_model_info", "1; the encoder that embeds.", ["encoder"], registry=registry)
         self._circuits = Gauge(
             "winnow_router_ranker_circuit",
@@ -163,23 +180,39 @@ class RouterMetrics:
             self._bank_changes.inc()
         self._revision = status.revision
 
+    def seeds_taken_in(self, now: datetime, since: Sequence[datetime]) -> None:
+        """Observes seeds that are searchable from `now` on and were recorded `since`; clocks may differ a little."""
+        for each in since:
+            self._taken_in.observe(max(0.0, (now - each).total_seconds()))
+
+    def bank_in_step(self) -> None:
+        """The bank holds what the records held a moment ago."""
+        self._in_step.set_to_current_time()
+
+    def quarantined(self, issue: str) -> None:
+        """Counts a seed that was quarantined."""
+        self._quarantines.labels(self._label(issue)).inc()
+
+    def serves(self, encoder: str, *, instead_of: str | None = None) -> None:
+        """Shows the encoder that serves."""
+        if instead_of is not None:
+            self._model.remove(instead_of)
+        self._model.labels(encoder).set(1)
+
     def watch(
         self,
         *,
-        encoder: str,
         spool_bytes: Callable[[], float],
         free_bytes: Callable[[], float],
         circuits: Callable[[], Mapping[str, Circuit]],
     ) -> None:
-        """Shows the encoder's fingerprint, and reads the rest whenever metrics are collected; the functions may block.
+        """Reads what is shown whenever metrics are collected; the functions may block.
 
         Args:
-            encoder: fingerprint.
             spool_bytes: bytes in the spool.
             free_bytes: of the spool's disk.
             circuits: state of each replica of the ranker, by name; the names never change.
         """
-        self._model.labels(encoder).set(1)
         self._spool_bytes.set_function(spool_bytes)
         self._spool_free.set_function(free_bytes)
         for name in circuits():

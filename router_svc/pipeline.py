@@ -1,55 +1,40 @@
-"""What happens to one video: decode, embed, search, score, forward; and what happens to one seed."""
+"""What happens to one video: decode, embed, search, score, forward."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 
-from router_svc.bank import Found, SeedBank, seed_id_of
-from router_svc.batcher import EmbedBatcher
 from router_svc.decode_pool import DecodePool
-from router_svc.decode_wire import DecodeJob
 from router_svc.forward import Forwarded, Forwarder
 from router_svc.metrics import RouterMetrics
+from router_svc.seeds import IssueMatches, SeedBank, Serving, Upkeep
 from router_svc.settings import Settings
-from services.contracts import (
-    BankStatus,
-    IssueRisk,
-    RouteRequest,
-    RouteResult,
-    Seed,
-    SeedMatch,
-    SeedRequest,
-    Timings,
-)
+from services.contracts import IssueRisk, RouteRequest, RouteResult, SeedMatch, Timings
 from services.deadline import Deadline
-from services.encoder import Encoder
-from services.errors import DigestMismatch, InvalidPayload, NotReady
-from services.media import SamplingPlan
+from services.errors import DigestMismatch, NotReady
 from services.media.decode import DecodedVideo
-from services.scoring import Background, Match, Risk, asked_issues, evidence_frames, risk_of
+from services.scoring import Match, Risk, asked_issues, evidence_frames, risk_of
 from services.web import StoredUpload
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Routes videos and adds seeds; every step keeps the request's deadline.
+    """Routes videos; every step keeps the request's deadline.
 
     Attributes:
         settings: of the router.
-        encoder: its fingerprint and input size; frames go through `batcher`.
-        background: scale of the similarities.
-        configuration: what RouterState says of it.
+        decoders: decode.
+        bank: gives the encoder that serves, and its seeds.
+        upkeep: is told what became of each video.
+        forwarder: asks the ranker.
+        metrics: count.
     """
 
     settings: Settings
-    encoder: Encoder
-    background: Background
     decoders: DecodePool
-    batcher: EmbedBatcher
     bank: SeedBank
+    upkeep: Upkeep
     forwarder: Forwarder
     metrics: RouterMetrics
-    configuration: str = ""
 
     async def route(self, upload: StoredUpload, request: RouteRequest, deadline: Deadline) -> RouteResult:
         """Filters one video.
@@ -62,19 +47,28 @@ class Pipeline:
         deadline.check()
         if upload.sha256 != request.sha256:
             raise DigestMismatch("The video's bytes do not have the SHA-256 that the request names.")
-        async with deadline.limit():
-            if request.mode == "cascade" and not (await self.bank.status()).seeds:
-                raise NotReady("The seed bank is empty.")
+        if request.mode == "cascade" and not self.bank.summary().seeds:
+            raise NotReady("The seed bank is empty.")
+        async with self.bank.use() as serving:
+            return await self._route(serving, upload, request, deadline)
+
+    async def _route(
+        self, serving: Serving, upload: StoredUpload, request: RouteRequest, deadline: Deadline
+    ) -> RouteResult:
         timings: dict[str, float] = {}
+        engine = serving.engine
+        job = self.settings.decode_job(upload.path, self.settings.sampling, engine.encoder.input_size)
         with self.metrics.stage("decode", timings):
-            video = await self.decoders.decode(self._job(upload, self.settings.sampling), deadline)
+            video = await self.decoders.decode(job, deadline)
         with self.metrics.stage("embed", timings):
-            vectors = await self.batcher.embed(video.frames, deadline)
+            vectors = await engine.batcher.embed(video.frames, deadline)
+        ids = [policy.id for policy in request.policy.issues]
         with self.metrics.stage("search", timings):
             async with deadline.limit():
-                ids = [policy.id for policy in request.policy.issues]
-                found = await self.bank.search(vectors, ids, self.settings.matches_per_frame, deadline)
-        risks = {issue: self._risk(found, issue) for issue in ids}
+                found = await serving.search(
+                    vectors, ids, self.settings.matches_per_frame, sha256=request.sha256, deadline=deadline
+                )
+        risks = {issue: self._risk(serving, found.issues[issue]) for issue in ids}
         issues = tuple(
             IssueRisk(
                 id=policy.id,
@@ -88,84 +82,30 @@ class Pipeline:
         forwarded = await self._forward(video, request, issues, risks, deadline, timings)
         deadline.check()
         self.metrics.routed(issues, forwarded.missing)
+        self.upkeep.observed(request.policy.issues, issues, forwarded.result, engine.background)
         return RouteResult(
             media=video.facts,
             frame_times_s=video.times_s,
-            encoder=self.encoder.fingerprint,
+            encoder=serving.fingerprint,
             bank_revision=found.revision,
-            configuration=self.configuration,
+            configuration=engine.configuration,
             issues=issues,
             rank=forwarded.result,
             rank_frame_times_s=tuple(video.times_s[index] for index in forwarded.frames),
             rank_missing=forwarded.missing,
-            warnings=_unseeded(found, ids),
+            warnings=tuple(
+                f"issue `{each}` has no seeds: the router cannot see it"
+                for each in ids
+                if not found.issues[each].positives
+            ),
             timings=Timings(stages=timings),
         )
 
-    async def add_seed(self, upload: StoredUpload, request: SeedRequest, deadline: Deadline) -> tuple[Seed, bool]:
-        """Adds a segment of a video to the bank; True where it is new.
-
-        Raises:
-            InvalidPayload: a text seed, or a segment outside the video.
-            NotReady: the bank does not answer.
-            WinnowError: what the decoder says; Overloaded, DeadlineExceeded, Internal.
-        """
-        deadline.check()
-        if request.kind == "text":
-            raise InvalidPayload("A seed of kind `text` is a sentence; this route takes videos alone.")
-        await self._check_room(request.issue, deadline)
-        count = self.settings.seed_frames
-        plan = SamplingPlan(min_frames=count, max_frames=count)
-        job = replace(self._job(upload, plan), start_s=request.start_s, end_s=request.end_s)
-        video = await self.decoders.decode(job, deadline)
-        vectors = await self.batcher.embed(video.frames, deadline)
-        length = video.facts.duration_s
-        end_s = length if request.end_s is None else min(request.end_s, length)
-        seed = Seed(
-            id=seed_id_of(upload.sha256, request.issue, request.kind, request.start_s, end_s),
-            issue=request.issue,
-            kind=request.kind,
-            start_s=request.start_s,
-            end_s=end_s,
-            sha256=upload.sha256,
-            vectors=len(vectors),
-            note=request.note,
-            created_at=datetime.now(UTC),
-        )
-        async with deadline.limit():
-            added = await self.bank.add(seed, vectors)
-            await self.bank_status()
-        return added
-
-    async def bank_status(self) -> BankStatus:
-        """How large the bank is. Raises NotReady where it does not answer."""
-        status = await self.bank.status()
-        self.metrics.show_bank(status)
-        return status
-
-    async def _check_room(self, issue: str, deadline: Deadline) -> None:
-        """Raises InvalidPayload for one issue too many: each has collections of its own."""
-        async with deadline.limit():
-            seeds = (await self.bank.status()).seeds
-        most = self.settings.bank_max_issues
-        if issue not in seeds and len(seeds) >= most:
-            raise InvalidPayload(f"The bank has seeds of {len(seeds)} issues; the limit is {most}.")
-
-    def _job(self, upload: StoredUpload, plan: SamplingPlan) -> DecodeJob:
-        return DecodeJob(
-            path=upload.path,
-            plan=plan,
-            short_side=max(self.settings.frame_short_side, self.encoder.input_size),
-            limits=self.settings.limits,
-            cpu_s=self.settings.decode_cpu_s,
-        )
-
-    def _risk(self, found: Found, issue: str) -> Risk:
-        matches = found.issues[issue]
+    def _risk(self, serving: Serving, matches: IssueMatches) -> Risk:
         return risk_of(
             matches.positives,
             matches.negatives,
-            self.background,
+            serving.engine.background,
             negative_weight=self.settings.negative_weight,
             negative_margin=self.settings.negative_margin,
             max_matches=self.settings.matches_returned,
@@ -192,12 +132,6 @@ class Pipeline:
                 request.context,
                 deadline,
             )
-
-
-def _unseeded(found: Found, issues: Sequence[str]) -> tuple[str, ...]:
-    return tuple(
-        f"issue `{each}` has no seeds: the router cannot see it" for each in issues if not found.issues[each].positives
-    )
 
 
 def _shown(matches: Sequence[Match], video: DecodedVideo) -> tuple[SeedMatch, ...]:

@@ -1,4 +1,4 @@
-"""The router's settings, read from `WINNOW_ROUTER_*` and `QDRANT_URL`."""
+"""The router's settings, read from `WINNOW_ROUTER_*`, `DATABASE_URL` and `QDRANT_URL`."""
 
 from importlib import resources
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from router_svc.decode_wire import DecodeJob
 from router_svc.sandbox import Confinement
+from services.contracts.seeds import MAX_SEED_FRAMES, EncoderSpec
 from services.media import MediaLimits, SamplingPlan
 from services.settings import InternalSettings
 
@@ -76,20 +78,90 @@ class Settings(InternalSettings):
         ge=16,
         description="Frames are scaled down to this, or to the encoder's input where that is larger.",
     )
-    seed_frames: int = Field(default=4, ge=1, le=64, description="Frames, and so vectors, of one seed.")
+    seed_frames: int = Field(default=4, ge=1, le=MAX_SEED_FRAMES, description="Frames, and so vectors, of one seed.")
+    seed_jpeg_quality: int = Field(
+        default=95, ge=1, le=95, description="JPEG quality of the frames that are kept of a seed."
+    )
+    seed_storage_url: str | None = Field(
+        default=None,
+        description="Where frames of seeds are kept: `file:///...`, `s3://bucket/prefix`; unset: in `data_dir`. "
+        "Replicas share it.",
+    )
+    seed_removed_days: float = Field(
+        default=30.0,
+        gt=0,
+        description="Days for which the frames of a removed seed are kept, so that it can come back.",
+    )
+    seed_watch_videos: int = Field(
+        default=2_000, ge=10, le=1_000_000, description="Videos of recent traffic that the watch looks back on."
+    )
+    seed_watch_min: int = Field(
+        default=200, ge=1, description="Videos that it must have seen before it quarantines for their share."
+    )
+    seed_max_share: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="A seed that surely matches more than this share of recent traffic is quarantined; 1: never.",
+    )
+    seed_min_judged: int = Field(
+        default=50, ge=1, description="Hits that the ranker must have judged before a seed is quarantined for them."
+    )
+    seed_max_refuted: float = Field(
+        default=0.98,
+        gt=0,
+        le=1,
+        description="A seed whose hits the ranker surely refutes to more than this share is quarantined; 1: never.",
+    )
+    seed_count_s: float = Field(
+        default=5.0, gt=0, le=600, description="Seconds between two batches of the seeds' statistics."
+    )
 
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("WINNOW_ROUTER_DATABASE_URL", "DATABASE_URL"),
+        description="Where seed records are kept: `sqlite:///...` or `postgresql://...`; none: SQLite in `data_dir`. "
+        "Replicas share it.",
+    )
+    database_pool_size: int = Field(default=5, ge=1, le=1_000, description="Connections to PostgreSQL of one process.")
+    database_timeout_s: float = Field(default=5.0, gt=0, description="Seconds for one database call.")
+    bank_sync_s: float = Field(
+        default=0.5, gt=0, le=2, description="Seconds between two looks at the records for seeds that others changed."
+    )
+    bank_timeout_s: float = Field(
+        default=2.0, gt=0, description="Seconds for a search; afterwards the bank counts as down for this video."
+    )
+    bank_check_s: float = Field(
+        default=600.0, gt=0, description="Seconds between two comparisons of the whole index with the records."
+    )
+    index_path: Path | None = Field(
+        default=None, description="Directory of the embedded index; unset: in `data_dir`. One process alone uses it."
+    )
+    index_memory_vectors: int = Field(
+        default=200_000,
+        ge=0,
+        description="Vectors that the embedded index also holds in memory; with more, on disk alone.",
+    )
     qdrant_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("WINNOW_ROUTER_QDRANT_URL", "QDRANT_URL"),
-        description="URL of a Qdrant server; unset: local mode in `data_dir`.",
+        description="URL of a Qdrant server or cluster; unset: the embedded index.",
     )
-    qdrant_api_key: SecretStr | None = Field(default=None, description="API key of the Qdrant server.")
-    qdrant_path: Path | None = Field(default=None, description="Directory of local mode; if unset, in `data_dir`.")
+    qdrant_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("WINNOW_ROUTER_QDRANT_API_KEY", "QDRANT_API_KEY"),
+        description="API key of the Qdrant server.",
+    )
+    qdrant_grpc_port: int | None = Field(
+        default=None, ge=1, le=65_535, description="Port of the server's gRPC; unset: HTTP is spoken."
+    )
     qdrant_timeout_s: int = Field(default=5, ge=1, description="Seconds for one call to a Qdrant server.")
-    qdrant_threads: int = Field(default=8, ge=1, description="Calls at a time to a Qdrant server; local mode has one.")
-    bank_max_issues: int = Field(
-        default=512, ge=1, description="Most issues that the bank holds seeds of; each has collections of its own."
+    qdrant_threads: int = Field(default=8, ge=1, description="Calls at a time to a Qdrant server.")
+    qdrant_replicas: int = Field(
+        default=1, ge=1, le=16, description="Copies of each shard in a cluster, for new collections."
     )
+    qdrant_shards: int = Field(default=1, ge=1, le=256, description="Shards of a new collection.")
+    bank_max_issues: int = Field(default=512, ge=1, description="Most issues that the bank holds seeds of.")
     matches_per_frame: int = Field(default=8, ge=1, le=100, description="Vectors fetched for each frame and issue.")
     matches_returned: int = Field(default=5, ge=1, le=50, description="Seeds named as evidence for each issue.")
 
@@ -132,6 +204,16 @@ class Settings(InternalSettings):
             max_frames=self.frames_max,
         )
 
+    def decode_job(self, path: Path, plan: SamplingPlan, input_size: int) -> DecodeJob:
+        """What a decoder is asked for a file, with frames as large as the larger of ranker and encoder wants them."""
+        return DecodeJob(
+            path=path,
+            plan=plan,
+            short_side=max(self.frame_short_side, input_size),
+            limits=self.limits,
+            cpu_s=self.decode_cpu_s,
+        )
+
     @property
     def limits(self) -> MediaLimits:
         """Which videos are refused."""
@@ -141,6 +223,25 @@ class Settings(InternalSettings):
             max_decoded_frames=self.max_decoded_frames,
             max_bytes=self.max_video_bytes,
         )
+
+    @property
+    def encoder(self) -> EncoderSpec:
+        """The encoder that is named here; the one that serves is the bank's."""
+        return EncoderSpec(
+            model=self.encoder_model, pretrained=self.encoder_pretrained, precision=self.encoder_precision
+        )
+
+    @property
+    def database(self) -> str:
+        """URL of the database; it may hold a password."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{(self.data_dir / 'router' / 'router.db').absolute()}"
+
+    @property
+    def seed_storage(self) -> str:
+        """URL of the storage of the seeds' frames."""
+        return self.seed_storage_url or (self.data_dir / "router" / "seeds").absolute().as_uri()
 
     @property
     def spool_dir(self) -> Path:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from router_svc.bank import SeedBank
+from router_svc.seeds import SeedBank
 from router_svc.settings import Settings
 from services.clients import RankerClient
 from services.contracts import ModelIdentity, RouterState
@@ -22,13 +22,25 @@ WITHOUT_EFFECT = (
     # Encoder's fingerprint, background's content, bank's revision and ranker's identity speak for these.
     "encoder_model",
     "encoder_pretrained",
+    "encoder_precision",
     "background_path",
     "seed_frames",
+    "seed_jpeg_quality",
+    "seed_storage_url",
+    "seed_removed_days",
+    "seed_watch_videos",
+    "seed_watch_min",
+    "seed_max_share",
+    "seed_min_judged",
+    "seed_max_refuted",
+    "seed_count_s",
+    "database_url",
+    "index_path",
     "qdrant_url",
     "qdrant_api_key",
-    "qdrant_path",
-    "qdrant_timeout_s",
-    "qdrant_threads",
+    "qdrant_grpc_port",
+    "qdrant_replicas",
+    "qdrant_shards",
     "ranker_urls",
     "ranker_token",
     # How much at once, and for how long.
@@ -46,7 +58,15 @@ WITHOUT_EFFECT = (
     "decode_tasks_per_worker",
     "decode_nice",
     "decode_confinement",
+    "database_pool_size",
+    "database_timeout_s",
+    "bank_sync_s",
+    "bank_timeout_s",
+    "bank_check_s",
     "bank_max_issues",
+    "index_memory_vectors",
+    "qdrant_timeout_s",
+    "qdrant_threads",
     "forward_min_s",
     "forward_reserve_s",
 )
@@ -76,14 +96,10 @@ class StateReport:
     """Tells what holds now.
 
     Attributes:
-        encoder: fingerprint.
-        configuration: see `configuration_of`.
-        bank: the seed bank.
+        bank: the seed bank, with the encoder that serves.
         ranker: of the pool; None where the router has no ranker.
     """
 
-    encoder: str
-    configuration: str
     bank: SeedBank
     ranker: Remembered[ModelIdentity] | None
 
@@ -91,11 +107,12 @@ class StateReport:
         """The state now; the ranker's part is at most RANKER_TTL_S old.
 
         Raises:
-            NotReady: the bank does not answer.
+            NotReady: the bank is not in step with its records.
         """
+        summary = self.bank.summary()
         return RouterState(
-            encoder=self.encoder,
-            bank_revision=(await self.bank.status()).revision,
-            configuration=self.configuration,
+            encoder=summary.encoder,
+            bank_revision=summary.revision,
+            configuration=self.bank.serving.engine.configuration,
             ranker=None if self.ranker is None else await self.ranker.current(),
         )

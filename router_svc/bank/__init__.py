@@ -1,6 +1,6 @@
-"""The seed bank: what it promises, Qdrant as the real one, and arrays in memory for tests."""
+"""Indexes of seed vectors: what they promise, and a small one in memory; who serves imports the real ones."""
 
-from router_svc.bank.memory import MemoryBank
-from router_svc.bank.protocol import Found, IssueMatches, SeedBank, revision_of, seed_id_of
+from router_svc.bank.memory import MemoryIndex
+from router_svc.bank.protocol import Entry, Found, Group, Hit, VectorIndex, Vectors, seed_id_of
 
-__all__ = ["Found", "IssueMatches", "MemoryBank", "SeedBank", "revision_of", "seed_id_of"]
+__all__ = ["Entry", "Found", "Group", "Hit", "MemoryIndex", "VectorIndex", "Vectors", "seed_id_of"]

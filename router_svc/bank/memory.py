@@ -1,22 +1,22 @@
-"""A seed bank in memory, exact and small: for tests and as the oracle of the real one."""
+"""An index in memory, exact and small: for tests, and as the oracle of the real ones."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from router_svc.bank.protocol import Found, IssueMatches, Vectors, status_of
-from services.contracts import BankStatus, Seed
+from router_svc.bank.protocol import Entry, Found, Group, Hit, Vectors
 from services.deadline import Deadline
-from services.scoring import Match
 
 
-class MemoryBank:
-    """Seeds and their vectors in dictionaries; search is a matrix product."""
+class MemoryIndex:
+    """See VectorIndex; search is a matrix product."""
 
-    def __init__(self, encoder: str) -> None:
+    shared = False
+
+    def __init__(self, encoder: str, dim: int) -> None:
         self._encoder = encoder
-        self._seeds: dict[str, Seed] = {}
-        self._vectors: dict[str, Vectors] = {}
+        self._dim = dim
+        self._entries: dict[str, Entry] = {}
 
     async def open(self) -> None:
         """Nothing to open."""
@@ -24,38 +24,44 @@ class MemoryBank:
     async def close(self) -> None:
         """Nothing to close."""
 
-    async def add(self, seed: Seed, vectors: Vectors) -> tuple[Seed, bool]:
-        """See SeedBank."""
-        if seed.id in self._seeds:
-            return self._seeds[seed.id], False
-        self._seeds[seed.id], self._vectors[seed.id] = seed, vectors
-        return seed, True
+    async def put(self, entries: Sequence[Entry]) -> None:
+        """See VectorIndex."""
+        self._entries |= {entry.seed_id: entry for entry in entries}
+
+    async def remove(self, seed_ids: Collection[str]) -> None:
+        """See VectorIndex."""
+        for seed_id in seed_ids:
+            self._entries.pop(seed_id, None)
 
     async def search(
-        self, vectors: Vectors, issues: Sequence[str], limit: int, deadline: Deadline | None = None
+        self,
+        vectors: Vectors,
+        groups: Sequence[Group],
+        limit: int,
+        *,
+        exclude: Collection[str] = (),
+        deadline: Deadline | None = None,
     ) -> Found:
-        """See SeedBank."""
-        found = {
-            issue: IssueMatches(
-                positives=self._best(vectors, issue, limit, negative=False),
-                negatives=self._best(vectors, issue, limit, negative=True),
-            )
-            for issue in issues
-        }
-        return Found(status_of(self._encoder, self._seeds).revision, found)
+        """See VectorIndex."""
+        return {group: self._best(vectors, group, limit, exclude) for group in groups}
 
-    async def status(self) -> BankStatus:
-        """See SeedBank."""
-        return status_of(self._encoder, self._seeds)
+    async def seed_ids(self) -> frozenset[str]:
+        """See VectorIndex."""
+        return frozenset(self._entries)
 
-    def _best(self, vectors: Vectors, issue: str, limit: int, *, negative: bool) -> tuple[Match, ...]:
-        seeds = [s for s in self._seeds.values() if s.issue == issue and (s.kind == "negative") is negative]
-        owners = [seed for seed in seeds for _ in range(len(self._vectors[seed.id]))]
+    async def ping(self) -> None:
+        """It always answers."""
+
+    async def make_live(self) -> None:
+        """It has no name."""
+
+    def _best(self, vectors: Vectors, group: Group, limit: int, exclude: Collection[str]) -> list[list[Hit]]:
+        entries = [e for e in self._entries.values() if e.group == group and e.seed_id not in exclude]
+        owners = [entry.seed_id for entry in entries for _ in entry.vectors]
         if not owners:
-            return ()
-        cosines = np.clip(vectors @ np.concatenate([self._vectors[seed.id] for seed in seeds]).T, -1.0, 1.0)
-        return tuple(
-            Match(frame, owners[column].id, owners[column].kind, float(cosines[frame, column]))
-            for frame in range(len(vectors))
-            for column in np.argsort(-cosines[frame], kind="stable")[:limit]
-        )
+            return [[] for _ in vectors]
+        cosines = np.clip(vectors @ np.concatenate([entry.vectors for entry in entries]).T, -1.0, 1.0)
+        return [
+            [Hit(owners[column], float(row[column])) for column in np.argsort(-row, kind="stable")[:limit]]
+            for row in cosines
+        ]

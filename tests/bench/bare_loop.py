@@ -23,11 +23,11 @@ class BareLoop:
     """Decoder processes and an encoder."""
 
     def __init__(self) -> None:
-        from router_svc.assets import load_configured_encoder
+        from router_svc.assets import load_encoder_of
         from router_svc.settings import Settings
 
         self.settings = Settings()
-        self.encoder = load_configured_encoder(self.settings)
+        self.encoder = load_encoder_of(self.settings.encoder, self.settings.encoder_device)
         settings = self.settings
         limits = WorkerLimits(settings.decode_memory_bytes, settings.decode_nice, settings.decode_confinement)
         self.factory = WorkerFactory(decode_task, limits)

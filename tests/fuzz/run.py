@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from router_svc.bank import MemoryBank
+from router_svc.bank import MemoryIndex
 from services.contracts import SeedRequest
 from services.deadline import Deadline
 from services.encoder import HashEncoder
@@ -90,7 +90,11 @@ async def fuzz(count: int, first: int, directory: Path, tick: Callable[[], None]
     settings = make_settings(
         directory / "data", decode_workers=_WORKERS, decode_timeout_s=_TIMEOUT_S, decode_cpu_s=_TIMEOUT_S - 2
     )
-    parts = make_parts(StandInRanker(), bank=lambda encoder: MemoryBank(encoder.fingerprint), encoder=HashEncoder)
+    parts = make_parts(
+        StandInRanker(),
+        index=lambda encoder: MemoryIndex(encoder.fingerprint, encoder.dim),
+        encoder=lambda _: HashEncoder(),
+    )
     async with running(settings, parts) as router:
         seed_file = directory / "a.mp4"
         await router.client.add_seed(seed_file, SeedRequest(issue="arson"), Deadline.after(30))

@@ -21,7 +21,7 @@ import ranker_svc.settings
 import router_svc.app
 import router_svc.settings
 from ranker_svc.engines.deterministic import DeterministicEngine
-from router_svc.bank.memory import MemoryBank
+from router_svc.bank.memory import MemoryIndex
 from services.clients import RouterClient
 from services.contracts import Decision, Problem, SeedRequest
 from services.deadline import Deadline
@@ -196,8 +196,8 @@ async def running(
             }
         )
         parts = router_svc.app.Parts(
-            encoder=HashEncoder,
-            bank=lambda encoder: MemoryBank(encoder.fingerprint),
+            encoder=lambda _: HashEncoder(),
+            index=lambda encoder: MemoryIndex(encoder.fingerprint, encoder.dim),
             ranker_transport=None if ranker_network else ranker,
             decode=by_content,
         )

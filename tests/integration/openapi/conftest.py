@@ -16,7 +16,7 @@ import ranker_svc.app
 import ranker_svc.settings
 import router_svc.app
 import router_svc.settings
-from router_svc.bank.memory import MemoryBank
+from router_svc.bank.memory import MemoryIndex
 from services.clients import RouterClient
 from services.contracts import SeedRequest
 from services.deadline import Deadline
@@ -70,7 +70,9 @@ async def _serve(
     router_settings = router_svc.settings.Settings(
         data_dir=folder / "router", encoder_model="hash", decode_workers=1, ranker_urls=(urls[2],)
     )
-    parts = router_svc.app.Parts(encoder=HashEncoder, bank=lambda encoder: MemoryBank(encoder.fingerprint))
+    parts = router_svc.app.Parts(
+        encoder=lambda _: HashEncoder(), index=lambda encoder: MemoryIndex(encoder.fingerprint, encoder.dim)
+    )
     gateway_settings = gateway.settings.Settings(
         data_dir=folder / "gateway", policy_path=folder / "policy.yaml", router_url=urls[1], spool_min_free_bytes=0
     )

@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from router_svc.app import Parts, create_app
+from router_svc.bank import MemoryIndex
 from router_svc.pipeline import Pipeline
 from router_svc.settings import Settings
 from services.clients import RouterClient
@@ -115,7 +116,14 @@ def make_settings(data_dir: Path, **changes: Any) -> Settings:
 
 
 def make_parts(ranker: StandInRanker, **changes: Any) -> Parts:
-    return Parts(**{"encoder": HashEncoder, "ranker_transport": ranker.transport(), **changes})
+    return Parts(
+        **{
+            "encoder": lambda _: HashEncoder(),
+            "index": lambda encoder: MemoryIndex(encoder.fingerprint, encoder.dim),
+            "ranker_transport": ranker.transport(),
+            **changes,
+        }
+    )
 
 
 def policy(*ids: str, threshold: float = 0.95, ask_with: tuple[str, ...] = ()) -> PolicySlice:

@@ -55,7 +55,7 @@ def test_the_circuit_of_a_replica_is_one_of_three_states() -> None:
         values = [registry.get_sample_value("winnow_router_ranker_circuit", each) for each in labels]
         return [name for name, value in zip(names, values, strict=True) if value == 1]
 
-    metrics.watch(encoder="e", spool_bytes=lambda: 1, free_bytes=lambda: 2, circuits=circuits)
+    metrics.watch(spool_bytes=lambda: 1, free_bytes=lambda: 2, circuits=circuits)
     assert state() == ["closed"]
     replicas.failed(replica, at_once=True)
     assert state() == ["open"]

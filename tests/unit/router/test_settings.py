@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from router_svc.assets import AssetError, load_background, load_configured_encoder
+from router_svc.assets import AssetError, load_background, load_encoder_of
 from router_svc.settings import Settings
+from services.contracts import EncoderSpec
 from services.encoder import HashEncoder
 from services.scoring import Background
 
@@ -70,4 +71,4 @@ def test_the_background_must_be_the_encoders_own(tmp_path: Path) -> None:
 
 def test_an_encoder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(AssetError, match="nowhere"):
-        load_configured_encoder(Settings(encoder_model=str(tmp_path / "nowhere")))
+        load_encoder_of(EncoderSpec(model=str(tmp_path / "nowhere")), "cpu")

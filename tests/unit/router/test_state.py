@@ -19,7 +19,6 @@ CHANGES: dict[str, object] = {
     "negative_margin": 0.1,
     "rank_frames": 2,
     "jpeg_quality": 50,
-    "encoder_precision": "bf16",
 }
 
 

@@ -1,0 +1,222 @@
+"""One encoder at work: its batcher, its scale, and an index of the seeds under it that keeps up with the records."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from router_svc.bank import Entry, Group, VectorIndex, Vectors
+from router_svc.batcher import EmbedBatcher
+from router_svc.metrics import RouterMetrics
+from router_svc.seeds.catalogue import Catalogue
+from router_svc.seeds.embed import SeedEmbedder
+from router_svc.seeds.records import Row, SeedRecords
+from services.contracts import EncoderSpec
+from services.deadline import Deadline
+from services.encoder import Encoder
+from services.errors import NotReady
+from services.scoring import Background, Match
+
+logger = logging.getLogger(__name__)
+
+PAGE = 1_000
+"""Seeds that are read, and put into the index, at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssueMatches:
+    """The best matches of every frame with one issue's seeds; positives and negatives do not crowd each other out."""
+
+    positives: tuple[Match, ...] = ()
+    negatives: tuple[Match, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What a search found: matches by issue, and the revision of the bank that was searched."""
+
+    revision: str
+    issues: Mapping[str, IssueMatches]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An encoder that runs, and what belongs to it alone.
+
+    Attributes:
+        spec: how it is named.
+        encoder: its fingerprint, dimension and input size; frames go through `batcher`.
+        background: scale of its similarities.
+        configuration: what RouterState says while it serves.
+        batcher: runs it.
+        index: holds its vectors.
+    """
+
+    spec: EncoderSpec
+    encoder: Encoder
+    background: Background
+    configuration: str
+    batcher: EmbedBatcher
+    index: VectorIndex
+
+
+class Serving:
+    """Searches the seeds under one encoder, and takes in what changes in the records.
+
+    The records are the truth. What the index misses is put into it from the vectors in the records, and a seed that has
+    none under this encoder gets them from its stored frames or its sentence.
+
+    Args:
+        engine: the encoder and what belongs to it.
+        records: the truth.
+        embedder: makes vectors that the records miss.
+        metrics: count.
+        timeout_s: seconds for a search.
+        became_active: told of every seed that is searched for from now on, but for those of the beginning.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        records: SeedRecords,
+        embedder: SeedEmbedder,
+        metrics: RouterMetrics,
+        *,
+        timeout_s: float,
+        became_active: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.engine = engine
+        self.catalogue = Catalogue()
+        self.seen = 0
+        """Number of the bank's change up to which the records were read; not every change is one of a seed."""
+        self._records = records
+        self._embedder = embedder
+        self._metrics = metrics
+        self._timeout_s = timeout_s
+        self._became_active = became_active
+        self._held: set[str] | None = None
+        self._syncing = asyncio.Lock()
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the encoder."""
+        return self.engine.encoder.fingerprint
+
+    @property
+    def synced(self) -> bool:
+        """Whether the index has held all that the records held, once at least."""
+        return self._held is not None
+
+    def revision(self) -> str:
+        """Changes whenever the searchable seeds or the encoder change."""
+        return self.catalogue.revision(self.fingerprint, datetime.now(UTC))
+
+    async def catch_up(self) -> None:
+        """Take in every change of the records.
+
+        Raises:
+            NotReady: records, storage or index cannot be reached; what was taken in stays so.
+        """
+        async with self._syncing:
+            if self._held is None:
+                await self._compare()
+            while rows := await self._records.changes(self.catalogue.last_change, PAGE):
+                new = await self._apply(rows)
+                self._metrics.seeds_taken_in(datetime.now(UTC), [row.updated_at for row in new])
+                for row in new:
+                    self._became_active(row.id)
+
+    async def check(self) -> None:
+        """Compare the whole index with the records, e.g. because a server lost its data. Errors as `catch_up`."""
+        async with self._syncing:
+            await self._compare()
+
+    async def search(
+        self, vectors: Vectors, issues: Sequence[str], limit: int, *, sha256: str, deadline: Deadline | None = None
+    ) -> Searched:
+        """Of each issue: the `limit` most similar vectors of either sort for each of the [n, dim] frame vectors.
+
+        Args:
+            vectors: rows of length 1.
+            issues: ids.
+            limit: most matches of each frame, issue and sort.
+            sha256: of the video's bytes; decides which seeds with a share of traffic take part.
+            deadline: of the caller.
+
+        Raises:
+            NotReady: the index does not answer, or not in time.
+            DeadlineExceeded: the deadline passed first.
+        """
+        now = datetime.now(UTC)
+        catalogue = self.catalogue
+        filled = catalogue.groups(now)
+        groups = [group for issue in issues for group in (Group(issue, False), Group(issue, True)) if group in filled]
+        revision = catalogue.revision(self.fingerprint, now)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                found = (
+                    await self.engine.index.search(
+                        vectors, groups, limit, exclude=catalogue.excluded(sha256, now), deadline=deadline
+                    )
+                    if groups
+                    else {}
+                )
+        except TimeoutError as error:
+            raise NotReady(f"The seed bank did not answer within {self._timeout_s:g} s.") from error
+
+        def matches(group: Group) -> tuple[Match, ...]:
+            return tuple(
+                Match(frame, hit.seed_id, row.kind, min(1.0, max(-1.0, hit.similarity)))
+                for frame, hits in enumerate(found.get(group, ()))
+                for hit in hits
+                # The index of a server may hold more than this replica has heard of, or less.
+                if (row := catalogue.row(hit.seed_id)) is not None and row.state == "active"
+            )
+
+        return Searched(
+            revision,
+            {issue: IssueMatches(matches(Group(issue, False)), matches(Group(issue, True))) for issue in issues},
+        )
+
+    async def stored_vectors(self, seed_ids: Sequence[str]) -> Mapping[str, Vectors]:
+        """Vectors as the records have them, [k, dim] each. Raises NotReady where they cannot be reached."""
+        return await self._records.vectors(self.fingerprint, seed_ids)
+
+    async def close(self) -> None:
+        """Stop the encoder and close the index."""
+        await self.engine.batcher.close()
+        await self.engine.index.close()
+
+    async def _compare(self) -> None:
+        index = self.engine.index
+        await index.open()
+        held = set(await index.seed_ids())
+        rows = await self._records.changes(0, None)
+        active = {row.id for row in rows if row.state == "active"}
+        if left_over := held - active:
+            await index.remove(left_over)
+        held &= active
+        self._held = held
+        for start in range(0, len(rows), PAGE):
+            await self._apply(rows[start : start + PAGE])
+
+    async def _apply(self, rows: Sequence[Row]) -> list[Row]:
+        """Index first, catalogue last: what the catalogue names can be found. Gives the rows that became searchable."""
+        held = self._held if self._held is not None else set()
+        index = self.engine.index
+        gone = [row.id for row in rows if row.state != "active" and row.id in held]
+        new = [row for row in rows if row.state == "active" and row.id not in held]
+        if gone:
+            await index.remove(gone)
+            held.difference_update(gone)
+        if new:
+            vectors = await self._embedder.vectors(self.engine, [row.id for row in new])
+            entries = [
+                Entry(row.id, Group.of(row.issue, row.kind), vectors[row.id]) for row in new if row.id in vectors
+            ]
+            if entries:
+                await index.put(entries)
+                held.update(entry.seed_id for entry in entries)
+        self.catalogue.apply(rows)
+        return new
