@@ -12,22 +12,27 @@ from gateway.ask_router import RouterCaller
 from gateway.auth import KeyRing, access_of
 from gateway.cache import CachedResults, ResultCache, create_result_cache
 from gateway.cache.live import live_state
+from gateway.evidence import Evidence
 from gateway.fetch import Downloader, GuardedClient, GuardPolicy, Resolver, SystemResolver
 from gateway.fetch.client import trusted_certificates
 from gateway.intake import Intake
 from gateway.metrics import GatewayMetrics
 from gateway.pipeline import Pipeline
 from gateway.readiness import Readiness
+from gateway.reception import Reception
 from gateway.records import SqlStore
 from gateway.routes import api
+from gateway.seeds import SeedDesk
 from gateway.settings import Settings
 from gateway.spool import Spool
 from gateway.state import Gateway, State, gateway_of
-from gateway.store import DecisionStore, StoreUnavailable
+from gateway.store import DecisionStore
 from services.clients import RouterClient
+from services.database import StoreUnavailable
 from services.deadline import Deadline
 from services.errors import RouterUnavailable
 from services.policy import load_policy
+from services.storage import Storage
 from services.telemetry.metrics import HttpMetrics
 from services.web import Admission, create_service_app, free_bytes
 
@@ -35,7 +40,8 @@ logger = logging.getLogger(__name__)
 
 DESCRIPTION = """\
 Decides whether a video may be published: `POST /v1/decisions` takes the video and answers `allow`, `review` or `block`
-with the numbers that led there. Errors are `application/problem+json` (RFC 9457) with a stable `code`."""
+with the numbers that led there. Operators tend the seed bank under `/v1/seeds` and `/v1/bank`.
+Errors are `application/problem+json` (RFC 9457) with a stable `code`."""
 
 
 def create_app(
@@ -57,7 +63,8 @@ def create_app(
         services.policy.PolicyError: the policy file cannot be read or has errors.
         services.api_keys.KeysError: the file of API keys cannot be read or has errors.
         OSError: the file of certificate authorities cannot be read.
-        StoreUrlError, CacheUrlError: the URL of the database or of Redis cannot be used.
+        StoreUrlError, CacheUrlError, StorageUrlError: the URL of the database, of Redis or of the storage of evidence
+            cannot be used.
     """
     policy = load_policy(settings.policy_path)
     ring = None if settings.api_keys_path is None else KeyRing(settings.api_keys_path)
@@ -77,6 +84,7 @@ def create_app(
         settings.database, pool_size=settings.database_pool_size, timeout_s=settings.database_timeout_s
     )
     entries = create_result_cache(settings)
+    storage = Storage(settings.evidence_url)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -99,11 +107,16 @@ def create_app(
             results = _results(settings, entries, router, metrics)
             if results is not None:
                 stack.push_async_callback(results.close)
-            pipeline = Pipeline(policy, RouterCaller(router, settings.router_attempts), kept, metrics, results)
-            intake = Intake(settings, admission, spool, pipeline, downloader)
+            evidence = _evidence(settings, storage, metrics)
+            await stack.enter_async_context(evidence.running())
+            caller = RouterCaller(router, settings.router_attempts)
+            pipeline = Pipeline(policy, caller, kept, metrics, results, evidence)
+            reception = Reception(settings, admission, spool, metrics, downloader)
+            desk = SeedDesk(reception, pipeline, evidence, router.seeds)
             checks = {"database": kept.check, "router": _router_check(router, settings.readiness_timeout_s)}
             readiness = Readiness(checks, timeout_s=settings.readiness_timeout_s, ttl_s=settings.readiness_ttl_s)
-            yield State(gateway=Gateway(policy=policy, pipeline=pipeline, intake=intake, readiness=readiness))
+            intake = Intake(reception, pipeline)
+            yield State(gateway=Gateway(policy, pipeline, intake, desk, readiness))
 
     app = create_service_app(
         title="Winnow gateway",
@@ -134,6 +147,18 @@ def _downloader(settings: Settings, resolver: Resolver) -> Downloader:
         timeout_s=settings.fetch_timeout_s,
         stall_s=settings.fetch_stall_s,
         max_redirects=settings.fetch_max_redirects,
+    )
+
+
+def _evidence(settings: Settings, storage: Storage, metrics: GatewayMetrics) -> Evidence:
+    return Evidence(
+        storage,
+        settings.evidence_waiting_path,
+        days=settings.evidence_days,
+        max_waiting_bytes=settings.spool_max_bytes // 4,
+        path=settings.evidence_path,
+        min_free_bytes=settings.evidence_min_free_bytes,
+        outcomes=metrics.evidence,
     )
 
 

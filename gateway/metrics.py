@@ -65,6 +65,12 @@ class GatewayMetrics:
             buckets=UPLOAD_BUCKETS_BYTES,
             registry=registry,
         )
+        self.evidence = Counter(
+            "winnow_gateway_evidence_total",
+            "Videos of decisions that were to be kept, by what came of it, and those whose days were over.",
+            ["outcome"],
+            registry=registry,
+        )
         self._policy = Gauge(
             "winnow_gateway_policy_info",
             "1; the policy in force.",

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from gateway.ask_router import Routed, RouterCaller
 from gateway.cache import CachedResults, Lookup
+from gateway.evidence import Evidence
 from gateway.merge import Merged, merge
 from gateway.metrics import GatewayMetrics
-from gateway.store import DecisionStore, StoreUnavailable
+from gateway.store import DecisionStore
 from services.contracts import Decision, ModelsUsed, ModerationRequest, PolicySlice, RouteRequest, RouteResult, Timings
+from services.database import StoreUnavailable
 from services.deadline import Deadline
 from services.errors import NotFound, NotReady
 from services.policy import Policy
@@ -49,11 +51,14 @@ class Pipeline:
     store: DecisionStore
     metrics: GatewayMetrics
     cache: CachedResults | None = None
+    evidence: Evidence | None = None
 
     async def decide(
         self, video: StoredVideo, asked: ModerationRequest, part: PolicySlice, deadline: Deadline
     ) -> Decision:
         """Judge a video and record the decision; it is answered only once it is recorded.
+
+        The video's file is gone afterwards where it is kept as evidence.
 
         Raises:
             DeadlineExceeded: no answer in time; nothing is recorded.
@@ -71,6 +76,8 @@ class Pipeline:
         await self._record(decision, asked)
         self.metrics.count(decision, degraded_reason=merged.degraded_reason)
         logger.info("decided", extra={"decision_id": decision.id, "verdict": decision.verdict, "route": decision.route})
+        if self.evidence is not None:
+            await self.evidence.keep(decision, video.path)
         return decision
 
     async def _look_up(self, request: RouteRequest, deadline: Deadline) -> Lookup | None:

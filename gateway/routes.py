@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request
 
 from gateway.auth import needs
+from gateway.seed_routes import bank_api, seed_api
 from gateway.state import gateway_of
 from gateway.views import PolicyView
 from services.contracts import Decision, ModerationRequest
@@ -95,4 +96,6 @@ def api() -> APIRouter:
         """Issues with their definitions and thresholds, and the hash that decisions carry."""
         return PolicyView.of(gateway_of(request).policy)
 
+    routes.include_router(seed_api())
+    routes.include_router(bank_api())
     return routes

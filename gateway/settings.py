@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import AliasChoices, Field, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from services.contracts import Verdict
 from services.policy import default_policy_path
 from services.settings import ServiceSettings, is_loopback
 
@@ -69,6 +70,28 @@ class Settings(ServiceSettings):
     spool_max_bytes: int = Field(default=8_192 * MIB, gt=0, description="Most bytes of all videos in flight together.")
     spool_min_free_bytes: int = Field(
         default=256 * MIB, ge=0, description="Free bytes that the spool leaves on its disk."
+    )
+    evidence_storage_url: str | None = Field(
+        default=None,
+        description="Where videos that were not allowed are kept: `file:///...`, `s3://bucket/prefix`; none: in "
+        "`data_dir`.",
+    )
+    evidence_days_review: int = Field(
+        default=7,
+        ge=0,
+        le=3_650,
+        description="Days for which videos of the verdict `review` are kept; 0: they are not.",
+    )
+    evidence_days_block: int = Field(
+        default=30,
+        ge=0,
+        le=3_650,
+        description="Days for which videos of the verdict `block` are kept; 0: they are not.",
+    )
+    evidence_min_free_bytes: int = Field(
+        default=1_024 * MIB,
+        ge=0,
+        description="Free bytes that kept videos leave on the disk of a local `evidence_storage_url`.",
     )
     max_video_bytes: int = Field(default=512 * MIB, gt=0, description="Most bytes of one video.")
     max_json_bytes: int = Field(default=256 * 1024, gt=0, description="Most bytes of the JSON part of a request.")
@@ -151,3 +174,24 @@ class Settings(ServiceSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{(self.data_dir / 'gateway' / 'gateway.db').absolute()}"
+
+    @property
+    def evidence_url(self) -> str:
+        """URL of the storage of kept videos."""
+        return self.evidence_storage_url or str((self.data_dir / "gateway" / "evidence").absolute())
+
+    @property
+    def evidence_path(self) -> Path | None:
+        """Directory of that storage; None where it is on no disk of this machine."""
+        scheme, local, path = self.evidence_url.rpartition("://")
+        return Path(path) if not local or scheme in {"file", "local"} else None
+
+    @property
+    def evidence_days(self) -> dict[Verdict, int]:
+        """Days for which the videos of each verdict are kept; those of other verdicts are not."""
+        return {"review": self.evidence_days_review, "block": self.evidence_days_block}
+
+    @property
+    def evidence_waiting_path(self) -> Path:
+        """Directory of videos on their way to that storage: on the spool's disk, so that they need not be copied."""
+        return (self.spool_dir or self.data_dir / "gateway") / "evidence-waiting"

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from gateway.intake import Intake
 from gateway.pipeline import Pipeline
 from gateway.readiness import Readiness
+from gateway.seeds import SeedDesk
 from services.policy import Policy
 
 
@@ -18,6 +19,7 @@ class Gateway:
     policy: Policy
     pipeline: Pipeline
     intake: Intake
+    desk: SeedDesk
     readiness: Readiness
 
 

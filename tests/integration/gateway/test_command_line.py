@@ -47,8 +47,10 @@ async def add(request: Request) -> Seed:
     ) as upload:
         asked = parse_part(SeedRequest, upload.json)
     seeds.append(asked)
-    given = {"id": str(len(seeds)), "end_s": 2.0, "sha256": upload.sha256, "vectors": 1}
-    return Seed(issue=asked.issue, kind=asked.kind, start_s=0, created_at=datetime.now(UTC), **given)
+    given = {"id": f"{len(seeds):032x}", "end_s": 2.0, "sha256": upload.sha256, "vectors": 1, "version": 1}
+    given |= dict.fromkeys(("created_at", "updated_at"), datetime.now(UTC))
+    given |= dict.fromkeys(("created_by", "updated_by"), "local")
+    return Seed(issue=asked.issue, kind=asked.kind, state="active", share=1.0, start_s=0, **given)
 
 uvicorn.run(app, port=int(os.environ["WINNOW_ROUTER_PORT"]), log_config=None)
 """
@@ -168,7 +170,7 @@ def test_up_leaves_a_bank_of_ones_own_empty_and_serves(place: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, rest = process.communicate(timeout=60)
     assert process.returncode == 0, rest
-    assert "The bank is empty: add seeds with POST /v1/seeds of the router, or start with --seeds DIR" in said
+    assert "The bank is empty: add seeds with winnow seeds add or import, or start with --seeds DIR" in said
     assert "Not ready without seeds" in said
 
 

@@ -17,6 +17,7 @@ from tests.integration.gateway.test_process import gateway_process
         ("database_url", "mysql://u:hunter2@h/d", "DATABASE_URL names `mysql`"),
         ("redis_url", "redis://:hunter2@h:port/0", "REDIS_URL cannot be read"),
         ("redis_url", "http://:hunter2@h/0", "REDIS_URL must begin with redis://"),
+        ("evidence_storage_url", "nowhere://u:hunter2@h/d", "names no storage that is known"),
     ],
 )
 async def test_a_wrong_url_stops_the_start(tmp_path: Path, setting: str, url: str, says: str) -> None:
