@@ -24,7 +24,7 @@ UNTIL_SEEDED = {
     "control": frozenset({"router"}),  # the other gateway of an experiment
 }
 SEEDED_TIMEOUT_S = 30.0
-EMPTY = "The bank is empty: add seeds with POST /v1/seeds of the router, or start with --seeds DIR"
+EMPTY = "The bank is empty: add seeds with winnow seeds add or import, or start with --seeds DIR"
 
 
 @contextmanager

@@ -4,11 +4,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from pydantic import Field, TypeAdapter
-
 from services.clients import RouterClient
-from services.contracts import IssueId, RequestModel, Seconds, SeedKind, SeedRequest
 from services.deadline import Deadline
+from winnow.seed_manifest import SeedRow, read_rows
 
 BUNDLED = Path(__file__).with_name("bundled")
 UNFINISHED = "seeds.unfinished"
@@ -24,33 +22,14 @@ OF_ONES_OWN = (
 """With a store, an encoder or a policy of one's own, seeds of the demo world would be noise in a real bank."""
 
 
-class SeedRow(RequestModel):
-    """A row of the seed manifest; `path` is relative to the manifest."""
-
-    path: str = Field(min_length=1)
-    issue: IssueId
-    kind: SeedKind = "golden"
-    start_s: Seconds = 0.0
-    end_s: Seconds | None = None
-
-    def request(self) -> SeedRequest:
-        """What is sent to the router."""
-        return SeedRequest(issue=self.issue, kind=self.kind, start_s=self.start_s, end_s=self.end_s, note=self.path)
-
-
 def read_manifest(directory: Path) -> list[SeedRow]:
     """The rows of `manifest.jsonl` in the directory, at least one.
 
     Raises:
         OSError: there is no such file.
-        ValueError: a row is wrong (pydantic.ValidationError), or there is none.
+        ValueError: a row is wrong, or there is none.
     """
-    lines = (directory / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
-    adapter = TypeAdapter(SeedRow)
-    rows = [adapter.validate_json(line) for line in lines if line.strip()]
-    if not rows:
-        raise ValueError("manifest.jsonl names no seed")
-    return rows
+    return read_rows(directory / "manifest.jsonl")
 
 
 def bundled_fit(environment: Mapping[str, str]) -> bool:
@@ -111,7 +90,8 @@ async def add_seeds(
     async def add(row: SeedRow) -> None:
         nonlocal done
         async with places:
-            await router.add_seed(directory / row.path, row.request(), Deadline.after(SEED_TIMEOUT_S))
+            path = None if row.path is None else directory / row.path
+            await router.seeds.add(path, row.request(), Deadline.after(SEED_TIMEOUT_S))
         done += 1
         advance(done, len(rows))
 

@@ -3,10 +3,13 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.unit.cli.bank import Bank
+from tests.web import serving_in_thread
 from winnow.child import ServiceSpec
 from winnow.supervisor import free_port
 
@@ -80,3 +83,20 @@ def seeds(tmp_path: Path) -> Path:
     for each in rows:
         (directory / str(each["path"])).write_bytes(b"video")
     return directory
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bank]:
+    """The bank behind a gateway that the commands find by themselves; their data directory is the test's."""
+    bank = Bank(tmp_path / "spool")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    with serving_in_thread(bank.app) as url:
+        monkeypatch.setenv("WINNOW_URL", url)
+        yield bank
+
+
+@pytest.fixture
+def server(gateway: Bank) -> str:
+    """Where the bank of `gateway` is served."""
+    assert gateway is not None
+    return os.environ["WINNOW_URL"]
