@@ -32,7 +32,7 @@ LABEL org.opencontainers.image.title="winnow-router" \
       org.opencontainers.image.revision="${REVISION}"
 RUN groupadd --gid 10001 winnow \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin winnow \
-    && install --directory --owner=10001 --group=10001 /data
+    && install --directory --owner=10001 --group=10001 /data /seeds
 COPY --from=build /opt/winnow /opt/winnow
 ENV PATH=/opt/winnow/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -27,13 +27,13 @@ MODELS = frozenset({"torch", "torchvision", "transformers", "open_clip_torch", "
 DECODING = frozenset({"av"})
 STORES = frozenset({"sqlalchemy", "aiosqlite", "psycopg", "redis"})
 ABSENT = {
-    "gateway": MODELS | DECODING | {"qdrant-client", "opentelemetry-sdk"},
-    "router": STORES | {"vllm", "scikit-learn", "pytest"},
+    "gateway": MODELS | DECODING | {"qdrant-client", "qdrant-edge-py", "opentelemetry-sdk"},
+    "router": frozenset({"redis", "vllm", "scikit-learn", "pytest"}),
     "ranker": STORES | DECODING | {"vllm", "qdrant-client", "open_clip_torch", "scikit-learn", "pytest"},
 }
 PRESENT = {
-    "gateway": STORES,
-    "router": (MODELS | DECODING | {"qdrant-client"}) - {"vllm"},
+    "gateway": STORES | {"fsspec"},
+    "router": (MODELS | DECODING | STORES | {"fsspec", "qdrant-client", "qdrant-edge-py"}) - {"redis", "vllm"},
     "ranker": MODELS - {"vllm", "open_clip_torch"},
 }
 OF_OTHER_EXTRAS = frozenset({"services.telemetry.otel"})

@@ -119,7 +119,7 @@ def test_router_and_ranker_and_the_stores_have_no_way_out() -> None:
     assert {name for name, networks in joined.items() if not networks <= internal} == {"gateway", "prometheus"}
     shared = {name: {other for other, networks in joined.items() if name in networks} for name in STACK["networks"]}
     assert shared["outside"] == {"gateway"}
-    assert shared["records"] == {"gateway", "postgres", "redis"}
+    assert shared["records"] == {"gateway", "router", "postgres", "redis"}
     assert shared["bank"] == {"router", "qdrant"}
     assert shared["ranking"] == {"router", "ranker"}
     assert shared["cascade"] == {"gateway", "router", "seeds"}
