@@ -16,7 +16,7 @@ from services.contracts import Sha256
 from services.policy.document import Document, PolicyError, parse_document
 
 Scope = Literal["decide", "read", "seeds", "review", "admin"]
-"""`decide`: ask about videos. `read`: decisions and the policy. `seeds`: the seed bank. `admin`: another encoder. `review`
+"""`decide`: ask about videos. `read`: decisions and the policy. `seeds`: the seed bank. `admin`: its encoder. `review`
 is kept for routes to come."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)

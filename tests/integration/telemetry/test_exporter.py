@@ -122,7 +122,9 @@ def main():
     import router_svc.app, router_svc.settings
     from router_svc.bank.memory import MemoryIndex
     from services.encoder import HashEncoder
-    parts = router_svc.app.Parts(encoder=lambda _: HashEncoder(), index=lambda encoder: MemoryIndex(encoder.fingerprint, encoder.dim))
+    parts = router_svc.app.Parts(
+        encoder=lambda _: HashEncoder(), index=lambda encoder: MemoryIndex(encoder.fingerprint, encoder.dim)
+    )
     settings = router_svc.settings.Settings(data_dir=data / "r", decode_workers=1, encoder_model="hash")
     asyncio.run(opened(router_svc.app.create_app(settings, parts)))
     print(sorted(name for name in sys.modules if name.startswith("opentelemetry")))
