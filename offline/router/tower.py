@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from services.encoder.head import HEAD_CONFIG, HEAD_WEIGHTS, HeadConfig, TagHead
 from services.encoder.open_clip import Parts, image_embedding, patch_tokens
+from services.encoder.text_head import TEXT_HEAD_CONFIG
 
 HeadChoice = Literal["keep", "new", "none"]
 _WEIGHTS = "open_clip_model.safetensors"
@@ -143,7 +144,7 @@ def export(tower: Tower, parts: Parts, out: Path, *, half: bool) -> None:
 
 def _kept(directory: Path) -> Sequence[Path]:
     """Configuration and tokenizer. Weights and head are written anew; what was fitted to the old model is not kept."""
-    dropped = {HEAD_CONFIG, HEAD_WEIGHTS, "background.json", "README.md"}
+    dropped = {HEAD_CONFIG, HEAD_WEIGHTS, TEXT_HEAD_CONFIG, "background.json", "README.md"}
     return [
         path
         for path in sorted(directory.iterdir())

@@ -1,8 +1,9 @@
-"""Any open_clip model as an Encoder, with the learned head that may lie beside it."""
+"""Any open_clip model as an Encoder, with the learned heads that may lie beside it."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,10 @@ from torch.nn import functional
 from services.encoder.head import HEAD_CONFIG, HEAD_WEIGHTS, TagHead
 from services.encoder.preprocess import prepare
 from services.encoder.protocol import Encoder, TextUnsupported
+from services.encoder.text_head import TEXT_HEAD_CONFIG, TextHead, TextHeadConfig, plain_words, text_embedding
 from services.torchvision_compat import ensure_torchvision
+
+logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -31,7 +35,8 @@ def load_encoder(
 
     Args:
         model: an open_clip name (`ViT-B-32`), `hf-hub:...`, or a local directory with `open_clip_config.json`, weights,
-            and optionally `head.json` and `head.safetensors`.
+            and optionally `head.json` and `head.safetensors`, and for sentences `text_head.json` and
+            `text_head.safetensors`.
         pretrained: tag of the weights, or a file of them; for open_clip names alone.
         device: torch device.
         precision: of the computation; weights stored in another one are converted.
@@ -44,11 +49,15 @@ def load_encoder(
 
     network, head, directory = parts.network, parts.head, parts.directory
     fingerprint = _file_hash(directory) if directory else _state_hash(model, pretrained, network)
+    text_head = _text_head(directory, fingerprint, device) if directory and head else None
     if precision != "fp32":  # rounding moves vectors, so that such a bank is another bank
         fingerprint = hashlib.sha256(f"{fingerprint} {precision}".encode()).hexdigest()[:16]
-    tokenizer = open_clip.get_tokenizer(parts.name) if head is None else None
+    # Without need it is not loaded: a model with a head alone may come without one.
+    tokenizer = open_clip.get_tokenizer(parts.name) if head is None or text_head is not None else None
     dtype = open_clip.get_input_dtype(precision)
-    return OpenClipEncoder(network.eval(), parts.preprocess, tokenizer, head, fingerprint, torch.device(device), dtype)
+    return OpenClipEncoder(
+        network.eval(), parts.preprocess, tokenizer, head, text_head, fingerprint, torch.device(device), dtype
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,7 @@ def image_embedding(network: Any, images: Tensor) -> Tensor:
 
 
 class OpenClipEncoder:
-    """An open_clip model: its image embedding, or its head's where there is one."""
+    """An open_clip model: its embeddings, or those of its heads where there is one that follows the image tower."""
 
     def __init__(
         self,
@@ -125,6 +134,7 @@ class OpenClipEncoder:
         preprocess: Any,
         tokenizer: Any,
         head: TagHead | None,
+        text_head: TextHead | None,
         fingerprint: str,
         device: torch.device,
         dtype: torch.dtype | None,
@@ -133,6 +143,7 @@ class OpenClipEncoder:
         self._preprocess = preprocess
         self._tokenizer = tokenizer
         self._head = head
+        self._text_head = text_head
         self._device = device
         self._dtype = dtype
         self.fingerprint = fingerprint
@@ -142,8 +153,8 @@ class OpenClipEncoder:
 
     @property
     def supports_text(self) -> bool:
-        """True for a plain CLIP; False where a head follows the image tower."""
-        return self._head is None
+        """True for a plain CLIP; where a head follows the image tower, True with a text head beside it."""
+        return self._head is None or self._text_head is not None
 
     def embed_images(self, frames: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
         """[n, dim] float32, each row of length 1. All frames go through the model as one batch."""
@@ -158,13 +169,22 @@ class OpenClipEncoder:
             return _to_numpy(vectors)
 
     def embed_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """[n, dim] float32, each row of length 1. Raises TextUnsupported where a head follows the image tower."""
-        if self._head is not None:
-            raise TextUnsupported("this encoder has a learned head, whose space holds no text")
+        """[n, dim] float32, each row of length 1.
+
+        Raises:
+            TextUnsupported: a head follows the image tower, and no text head follows the text tower.
+        """
+        if self._head is not None and self._text_head is None:
+            raise TextUnsupported(
+                "this encoder has a learned head, and no text head that puts sentences into its space"
+            )
         if not texts:
             return np.empty((0, self.dim), np.float32)
         with torch.inference_mode():
-            return _to_numpy(self._model.encode_text(self._tokenizer(list(texts)).to(self._device)))
+            if self._text_head is None:
+                return _to_numpy(text_embedding(self._model, self._tokenizer, list(texts), self._device))
+            plain = [plain_words(text) for text in texts]
+            return _to_numpy(self._text_head(text_embedding(self._model, self._tokenizer, plain, self._device)))
 
 
 def _to_numpy(vectors: Tensor) -> npt.NDArray[np.float32]:
@@ -176,8 +196,27 @@ def _is_local(model: str) -> bool:
     return model.startswith("local-dir:") or (Path(model) / _CONFIG).is_file()
 
 
+def _text_head(directory: Path, fingerprint: str, device: str) -> TextHead | None:
+    """The text head in the directory; None where there is none, or one of another encoder."""
+    path = directory / TEXT_HEAD_CONFIG
+    if not path.is_file():
+        return None
+    made_for = TextHeadConfig.load(path).encoder
+    if made_for != fingerprint:
+        logger.warning(
+            "a text head was trained for another encoder and is not used",
+            extra={"path": str(path), "trained_for": made_for, "encoder": fingerprint},
+        )
+        return None
+    return TextHead.load(directory).to(device)
+
+
 def _file_hash(directory: Path) -> str:
-    """16 hex digits over config, weights and head: every file that shapes a vector."""
+    """16 hex digits over config, weights and head: every file that shapes the vector of an image.
+
+    The text head is not among them. It puts sentences into a space that is there, and moves no image: stored vectors,
+    backgrounds, thresholds and calibrators, which all name this hash, stay right with a new one or without any.
+    """
     digest = hashlib.sha256()
     weights = sorted((*directory.glob("open_clip*.safetensors"), *directory.glob("open_clip*.bin")))
     for path in (directory / _CONFIG, *weights, directory / HEAD_CONFIG, directory / HEAD_WEIGHTS):

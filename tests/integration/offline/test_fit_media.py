@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from offline.fit import SeedSegment, embed_seeds, frame_similarities
+from offline.fit import SeedSegment, embed_seeds, frame_similarities, similarities_by_kind
+from services.contracts import SeedKind
 from services.encoder import HashEncoder
 from tests.media_factory import BLUE, GREEN, RED, flat, render
 from tests.unit.offline.decisions import labelled
@@ -53,3 +54,22 @@ def test_similarities_are_those_of_the_best_seed_frame_by_frame(clips: dict[str,
     assert (mixed["arson"][4:] > 0.99).all()
     assert (mixed["arson"][:4] < 0.5).all()
     assert (blue["arson"] > 0.99).all()
+
+
+def test_similarities_of_several_kinds_are_those_of_each_kind_alone(clips: dict[str, Path], console: Console) -> None:
+    encoder = HashEncoder()
+    banks = {
+        name: embed_seeds(encoder, [SeedSegment(clips[name], "arson", 0.0, 4.0)], frames=2, short_side=32)
+        for name in ("red", "green")
+    }
+    videos = [labelled(clips[name], "other") for name in ("mixed", "blue")]
+    found = similarities_by_kind(
+        encoder, {"golden": banks["red"], "negative": banks["green"]}, videos, console, short_side=32
+    )
+    assert set(found) == {"golden", "negative"}
+    pairs: tuple[tuple[SeedKind, str], ...] = (("golden", "red"), ("negative", "green"))
+    for kind, name in pairs:
+        alone = frame_similarities(encoder, banks[name], videos, console, short_side=32)
+        for row, other in zip(found[kind], alone, strict=True):
+            assert row.keys() == other.keys() == {"arson"}
+            assert np.array_equal(row["arson"], other["arson"])

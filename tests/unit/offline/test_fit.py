@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from offline.demo_world.scene import Kind
 from offline.demo_world.taxonomy import ISSUES
 from offline.evaluation.collect import Observation
-from offline.fit import fit_background, read_seeds, risks, samples_of
-from offline.manifest import Labelled
+from offline.fit import fit_background, look_alike_seeds, read_seeds, risks, samples_of
+from offline.manifest import Labelled, LabelledShot
 from offline.tuning.pass_rate import fit_thresholds
+from services.contracts import SeedKind
 from services.scoring import Background
 from tests.unit.offline.decisions import decision, issue, labelled, observation
 
 IDS = [issue.id for issue in ISSUES]
+LOWEST: dict[SeedKind, float] = {"golden": 0.0, "text": -0.4, "negative": 0.2}
 
 
 def passed(risk: np.ndarray, weight: np.ndarray, thresholds: dict[str, float], ids: list[str]) -> float:
@@ -66,7 +68,7 @@ def similarities(count: int, low: float, high: float) -> list[dict[str, np.ndarr
 
 def test_the_background_is_that_of_clean_traffic() -> None:
     videos = clean_sample(look_alikes=19, others=80, violations=20)
-    found = fit_background(similarities(99, 0.0, 0.5) + similarities(20, 0.9, 0.99), videos, "abc")
+    found = fit_background({"golden": similarities(99, 0.0, 0.5) + similarities(20, 0.9, 0.99)}, videos, "abc")
     assert found.encoder == "abc"
     # Level 0.25 is the 90 % quantile; the violations' similarities, all above 0.9, are no part of it.
     assert found.level("golden", 0.45) == pytest.approx(0.25, abs=0.01)
@@ -77,7 +79,34 @@ def test_the_background_is_that_of_clean_traffic() -> None:
 def test_the_background_refuses_another_mix(look_alikes: int, others: int) -> None:
     videos = clean_sample(look_alikes, others, 5)
     with pytest.raises(ValueError, match=r"0\.192 of traffic"):
-        fit_background(similarities(len(videos), 0, 1), videos, "abc")
+        fit_background({"golden": similarities(len(videos), 0, 1)}, videos, "abc")
+
+
+def test_each_kind_of_seed_has_a_background_of_its_own() -> None:
+    videos = clean_sample(look_alikes=19, others=80, violations=20)
+    found = fit_background(
+        {kind: similarities(99, low, low + 0.5) + similarities(20, 0.9, 0.99) for kind, low in LOWEST.items()},
+        videos,
+        "abc",
+    )
+    assert set(found.knots) == set(LOWEST)
+    for kind, low in LOWEST.items():
+        assert found.level(kind, low + 0.45) == pytest.approx(0.25, abs=0.01)
+
+
+def test_a_negative_seed_is_the_first_shot_with_something_of_what_it_resembles() -> None:
+    shots = [
+        LabelledShot(start_s=start, end_s=start + 1, objects=names)
+        for start, names in enumerate([("tulip", "carrot"), ("tulip", "hocho", "carrot"), ("man", "rose")])
+    ]
+    rows = [
+        labelled(Path("a.mp4"), "look_alike", shots=tuple(shots), look_alike_of="weapon_threat"),
+        labelled(Path("b.mp4"), "other", shots=tuple(shots)),
+    ]
+    (found,) = look_alike_seeds(rows)
+    assert (found.path, found.issue, found.start_s, found.end_s) == (Path("a.mp4"), "weapon_threat", 1.0, 2.0)
+    with pytest.raises(ValueError, match="resembles arson"):
+        look_alike_seeds([labelled(Path("c.mp4"), "look_alike", shots=tuple(shots), look_alike_of="arson")])
 
 
 def test_risk_is_the_level_of_the_best_frame() -> None:
