@@ -169,7 +169,9 @@ class Settings(InternalSettings):
         default=None, description="Background of the similarities; `background.json` beside the encoder if unset."
     )
     negative_weight: float = Field(default=0.5, ge=0, le=10, description="How much a look-alike lowers the risk.")
-    negative_margin: float = Field(default=0.5, ge=0, le=1, description="Level that a look-alike must exceed to count.")
+    negative_margin: float = Field(
+        default=0.75, ge=0, le=1, description="Level that a look-alike must exceed to count."
+    )
 
     ranker_urls: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("http://127.0.0.1:8082",), description="Ranker replicas, separated by commas; `none`: no ranker."
