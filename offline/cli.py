@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from offline.commands import data, evaluate, finetune, paper, router
+from offline.commands import data, evaluate, finetune, paper, router, seeds
 from offline.demo_world.splits import DEFAULT_SEED, SPLITS, Counts, Split
 
 app = typer.Typer(help="Data, training, calibration and measurement on the demo world.", no_args_is_help=True)
 app.add_typer(data.app)
 app.add_typer(paper.app)
 app.add_typer(router.app)
+app.add_typer(seeds.app)
 app.add_typer(evaluate.app)
 app.add_typer(finetune.app)
 
@@ -47,6 +48,14 @@ def train_router(
     stage(work, minutes, Console())
 
 
+@app.command("train-text")
+def train_text(work: Work = DEFAULT_WORK) -> None:
+    """Train the text head, by which sentences can be seeds; the encoder of images stays what it is."""
+    from offline.stages import train_text as stage
+
+    stage(work, Console())
+
+
 @app.command("fit-router")
 def fit_router(
     pass_rate: Annotated[float, typer.Option(help="Share of traffic that the thresholds may pass.")] = 0.05,
@@ -56,6 +65,20 @@ def fit_router(
     from offline.stages import fit_router as stage
 
     stage(work, pass_rate, Console())
+
+
+@app.command("fit-background")
+def fit_background(
+    kind: Annotated[list[str], typer.Option(help="Kind of seed: golden, text or negative; may be given again.")],
+    work: Work = DEFAULT_WORK,
+) -> None:
+    """Fit the background of some kinds of seed anew; thresholds and the other kinds stay as they are."""
+    from offline.stages import FITTED_KINDS, fit_kinds
+
+    chosen = [each for each in FITTED_KINDS if each in kind]
+    if unknown := sorted(set(kind) - set(chosen)):
+        raise typer.BadParameter(f"{', '.join(unknown)}: none of {', '.join(FITTED_KINDS)}", param_hint="--kind")
+    fit_kinds(work, chosen, Console())
 
 
 @app.command("train-ranker")
@@ -115,6 +138,7 @@ def rebuild(work: Work = DEFAULT_WORK) -> None:
     console = Console()
     bundle(work=work)
     stages.train_router(work, ROUTER_MINUTES, console)
+    stages.train_text(work, console)
     stages.fit_router(work, 0.05, console)
     stages.train_ranker(work, RANKER_MINUTES, console)
     console.print("Left to do: `winnow measure --calibrate`.")
