@@ -56,6 +56,7 @@ class SeedBank:
         self._checked_at = time.monotonic()
         self._missing = "it is being opened"
         self._summary: BankStatus | None = None
+        self._named: str | None = None
 
     async def open(self) -> None:
         """Load the encoder and take in what the records hold, as far as they can be reached; then keep up with them.
@@ -161,6 +162,9 @@ class SeedBank:
             if not serving.synced or row.change > serving.seen:
                 await serving.catch_up()
                 serving.seen = row.change
+            if self._named != row.live == serving.fingerprint:
+                await serving.engine.index.make_live()
+                self._named = row.live
         except WinnowError as error:
             self._say(error.detail)
         except Exception:

@@ -29,12 +29,17 @@ class FragileIndex(MemoryIndex):
 
     slow_s = 0.0
     down = False
+    live = 0
 
     async def open(self) -> None:
         self._require()
 
     async def ping(self) -> None:
         self._require()
+
+    async def make_live(self) -> None:
+        self._require()
+        self.live += 1
 
     async def put(self, entries: Sequence[Entry]) -> None:
         self._require()
@@ -95,6 +100,7 @@ async def test_an_index_that_is_down_is_named_and_comes_back(
         with pytest.raises(RouterUnavailable, match="switched off"):
             await router.client.route(clips["red"], request_for(clips["red"], policy("arson")), soon())
     assert set(late.missing) == {"seed bank"}
+    assert index.live == 1  # an alias names the live encoder from the beginning, and is not moved for nothing
     assert ready.status == "ok"
     assert down.missing == {"seed bank": "The index is switched off."}
 
