@@ -117,8 +117,7 @@ def fit_text_head(
 ) -> TextHead:
     """Learn to put sentences where the frames lie that they are about: the loss is 1 - cosine.
 
-    The usual contrast among the sentences of a batch finds less at low pass rates: it pushes a sentence away from
-    frames that it is true of as well.
+    The usual contrast among the sentences of a batch would push a sentence away from frames that it is true of as well.
 
     Args:
         told: the text tower's embeddings of sentences, [n, width].

@@ -17,6 +17,9 @@ from services.errors import NotReady, WinnowError
 
 logger = logging.getLogger(__name__)
 
+CHANGE_EVERY_S = 30.0
+"""Between two attempts to follow to an encoder that this replica could not load, or has other files of."""
+
 StartServing = Callable[[EncoderSpec | None], Awaitable[Serving]]
 """Makes a Serving for an encoder, None being the settings' own. Raises AssetError, or what loading a model raises."""
 
@@ -57,6 +60,7 @@ class SeedBank:
         self._missing = "it is being opened"
         self._summary: BankStatus | None = None
         self._named: str | None = None
+        self._change_at = float("-inf")
 
     async def open(self) -> None:
         """Load the encoder and take in what the records hold, as far as they can be reached; then keep up with them.
@@ -198,8 +202,11 @@ class SeedBank:
         serving = self.serving
         if row.live is None:
             row = await self._records.claim_live(serving.fingerprint, serving.engine.spec)
-        if row.live is not None and row.live != serving.fingerprint:
+        if row.live is not None and row.live != serving.fingerprint and time.monotonic() >= self._change_at:
+            # Loading an encoder takes seconds of CPU: one that cannot be had here is not tried at every look.
+            self._change_at = time.monotonic() + CHANGE_EVERY_S
             await self._change_to(row.live, row.live_spec)
+            self._change_at = float("-inf")
         return row
 
     async def _change_to(self, fingerprint: str, spec: EncoderSpec | None) -> None:

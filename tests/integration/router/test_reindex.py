@@ -174,3 +174,31 @@ async def test_the_live_encoder_under_another_name_is_told(tmp_path: Path, clips
         status = await until_live(router, NEW)
     assert status.reindex is not None
     assert status.reindex.error == "it is the live encoder under another name"
+
+
+async def test_a_replica_with_other_files_serves_on_and_does_not_load_them_again_and_again(
+    tmp_path: Path, clips: Clips, ranker: StandInRanker
+) -> None:
+    loaded: list[EncoderSpec] = []
+
+    def old_files(spec: EncoderSpec) -> Encoder:
+        loaded.append(spec)
+        return HashEncoder(4)
+
+    shared = {"database_url": f"sqlite:///{tmp_path / 's.db'}", "seed_storage_url": (tmp_path / "frames").as_uri()}
+    first = make_settings(tmp_path / "a", **shared, bank_sync_s=0.05)
+    second = make_settings(tmp_path / "b", **shared, bank_sync_s=0.05)
+    async with (
+        running(first, make_parts(ranker, encoder=by_name)) as whole,
+        running(second, make_parts(ranker, encoder=old_files)) as behind,
+    ):
+        await whole.client.add_seed(clips["red"], SeedRequest(issue="arson"), soon())
+        await whole.client.seeds.reindex(ReindexRequest(encoder=FINE), soon())
+        await until_live(whole, NEW)
+        await asyncio.sleep(1.0)
+        added = await whole.client.add_seed(clips["green"], SeedRequest(issue="arson"), soon())
+        await asyncio.sleep(0.5)
+        result = await behind.client.route(clips["green"], request_for(clips["green"], policy("arson")), soon())
+    assert result.encoder == OLD
+    assert result.issues[0].matches[0].seed_id == added.id
+    assert loaded.count(FINE) == 1
