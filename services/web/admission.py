@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, TypeVar, cast
 
 from starlette.requests import ClientDisconnect, Request
@@ -111,9 +111,11 @@ async def while_wanted(work: Coroutine[Any, Any, T], *, receive: Receive | None,
     stop = asyncio.create_task(stopped.wait())
     gone = None if receive is None else asyncio.create_task(_disconnected(receive))
     watched = {task, stop} if gone is None else {task, stop, gone}
+    given = False
     try:
         await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
+            given = True
             return task.result()
         if gone is not None and gone.done():
             raise ClientDisconnect
@@ -122,6 +124,16 @@ async def while_wanted(work: Coroutine[Any, Any, T], *, receive: Receive | None,
         for each in watched:
             each.cancel()
         await asyncio.gather(*watched, return_exceptions=True)
+        if not given:
+            await _put_away(task)
+
+
+async def _put_away(task: asyncio.Task[Any]) -> None:
+    """Leave what the work has made at the moment in which it was given up, e.g. an upload, whose file would stay."""
+    if not task.cancelled() and task.exception() is None:
+        made = task.result()
+        if isinstance(made, AbstractAsyncContextManager):
+            await made.__aexit__(None, None, None)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -1,7 +1,8 @@
 """Places, draining, and work that ends when its caller leaves or the service stops."""
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -117,3 +118,26 @@ async def test_an_upload_that_reads_its_own_body_is_refused_when_the_service_sto
         await while_wanted(receiving(), receive=None, stopped=stopped)
     assert cleaned.is_set()
     assert await while_wanted(asyncio.sleep(0, 3), receive=None, stopped=asyncio.Event()) == 3
+
+
+async def test_what_was_made_when_the_caller_was_given_up_is_put_away() -> None:
+    """A cancellation may come in the moment in which the work ends: nobody gets its result."""
+    left: list[str] = []
+
+    @asynccontextmanager
+    async def upload() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            left.append("left")
+
+    async def work() -> AbstractAsyncContextManager[None]:
+        made = upload()
+        await made.__aenter__()
+        asking.cancel()
+        return made
+
+    asking = asyncio.create_task(while_wanted(work(), receive=None, stopped=asyncio.Event()))
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert left == ["left"]
