@@ -72,6 +72,7 @@ class SeedBank:
             self._row = await self._records.bank()
         row = self._row
         self._serving = await self._start(None if row is None else row.live_spec)
+        self._metrics.serves(self._serving.fingerprint)
         with suppress(NotReady):
             await self._claim(row, self._serving)
         await self._look()

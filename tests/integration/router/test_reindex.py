@@ -108,11 +108,16 @@ async def test_a_restarted_router_serves_the_live_encoder_whatever_its_settings_
     changed = make_settings(tmp_path, encoder_model="grid-6")
     async with running(changed, parts) as router:
         assert (await router.client.bank(soon())).encoder == OLD
+        before = (await router.http.get("/metrics")).text
         await router.client.seeds.reindex(ReindexRequest(), soon())
         status = await until_live(router, NEW)
+        after = (await router.http.get("/metrics")).text
         with pytest.raises(Conflict):
             await router.client.seeds.reindex(ReindexRequest(), soon())
     assert status.encoder == NEW
+    for text, shown, hidden in ((before, OLD, NEW), (after, NEW, OLD)):
+        assert f'winnow_router_model_info{{encoder="{shown}"}} 1.0' in text
+        assert f'encoder="{hidden}"' not in text
 
 
 async def test_new_files_behind_the_same_name_are_taken_over_at_the_start(
