@@ -5,10 +5,9 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -24,8 +23,8 @@ async def run_start(work: Callable[[threading.Event], T], undo: Callable[[T], No
     Where the caller is cancelled, the event that `work` got is set, child processes that it has started are killed, and
     a result that comes all the same is undone.
     """
-    # The clock by which the system dates processes may be a little behind.
-    since = time.time() - 0.5
+    # Not by the time at which a process was started: the system dates processes to a second.
+    before = children()
     cancelled = threading.Event()
     done: Future[None] = Future()
     # Not the future's result: the traceback of an error that vLLM keeps would then hold it until Python ends.
@@ -47,33 +46,41 @@ async def run_start(work: Callable[[threading.Event], T], undo: Callable[[T], No
         await asyncio.shield(ended)
     except asyncio.CancelledError:
         cancelled.set()
-        given_up = threading.Thread(target=_give_up, args=(done, since, results, undo), name="give-up", daemon=True)
+        given_up = threading.Thread(target=_give_up, args=(done, before, results, undo), name="give-up", daemon=True)
         given_up.start()
         await asyncio.to_thread(given_up.join, GIVE_UP_S)
         raise
     return results.pop()
 
 
-def _give_up(done: "Future[None]", since: float, results: list[T], undo: Callable[[T], None]) -> None:
+def _give_up(done: "Future[None]", before: frozenset[Any], results: list[T], undo: Callable[[T], None]) -> None:
     """Kill what the start's thread starts, until it has ended."""
     while not done.done():
-        kill_children(since)
+        kill_children(before)
         concurrent.futures.wait([done], timeout=LOOK_S)
-    kill_children(since)
+    kill_children(before)
     if results:
         undo(results.pop())
 
 
-def kill_children(since: float) -> None:
-    """Kill every process below this one that was started since then (seconds since the epoch)."""
+def children() -> frozenset[Any]:
+    """Every process below this one (psutil.Process); none without psutil, which comes with vLLM."""
+    try:
+        import psutil
+    except ImportError:
+        return frozenset()
+    return frozenset(psutil.Process().children(recursive=True))
+
+
+def kill_children(before: frozenset[Any]) -> None:
+    """Kill every process below this one but those of `before`."""
     with contextlib.suppress(ImportError):
-        # It comes with vLLM; without vLLM there is nothing to kill.
         import psutil
 
-        for child in psutil.Process().children(recursive=True):
+        for child in children() - before:
             with contextlib.suppress(psutil.NoSuchProcess):
                 # Multiprocessing's own helper puts shared memory away, and ends by itself.
-                if child.create_time() >= since and "resource_tracker" not in " ".join(child.cmdline()):
+                if "resource_tracker" not in " ".join(child.cmdline()):
                     child.kill()
     # Collects those that have ended.
     multiprocessing.active_children()
