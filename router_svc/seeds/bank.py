@@ -167,6 +167,7 @@ class SeedBank:
             if not serving.synced or row.change > serving.seen:
                 await serving.catch_up()
                 serving.seen = row.change
+            await serving.put_away_expired()
             if self._named != row.live == serving.fingerprint:
                 await serving.engine.index.make_live()
                 self._named = row.live

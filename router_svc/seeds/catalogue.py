@@ -47,6 +47,10 @@ class Row:
         """What it is searched with."""
         return Group.of(self.issue, self.kind)
 
+    def searchable(self, now: datetime) -> bool:
+        """Whether it is active and has not expired."""
+        return self.state == "active" and (self.expires_at is None or self.expires_at > now)
+
 
 class Catalogue:
     """All seeds that the records told of.
@@ -62,7 +66,7 @@ class Catalogue:
         self._shared: dict[str, Row] = {}  # those of them with less than the whole traffic
         self._groups: Counter[Group] = Counter()
         self._issues: Counter[str] = Counter()
-        self._expired: set[str] = set()
+        self._expired: set[str] = set()  # those of them that the index may still hold
         self._due: list[tuple[datetime, str]] = []  # a heap; an entry may be out of date
         self._sum = 0
         self._snapshot: Mapping[str, Row] | None = None
@@ -115,8 +119,17 @@ class Catalogue:
         self._expire(now)
         return set(self._groups)
 
+    def expired(self, now: datetime) -> frozenset[str]:
+        """The active seeds that have expired, without those that were put away."""
+        self._expire(now)
+        return frozenset(self._expired)
+
+    def put_away(self, seed_ids: Collection[str]) -> None:
+        """Told that the index does not hold these expired seeds: no search has to pass over them any longer."""
+        self._expired.difference_update(seed_ids)
+
     def excluded(self, sha256: str, now: datetime) -> set[str]:
-        """Active seeds that a video is not compared with: expired, or the video is outside of their share.
+        """Seeds of the index that a video is not compared with: expired, or the video is outside of their share.
 
         Args:
             sha256: of the video's bytes.

@@ -158,14 +158,14 @@ class Reindexing:
 
 
 async def _check(serving: Serving) -> None:
-    """Raises NotComplete unless every active seed is in the index, and a sample of them finds itself."""
-    index, catalogue = serving.engine.index, serving.catalogue
-    active = [row for row in catalogue.rows() if row.state == "active"]
+    """Raises NotComplete unless every searchable seed is in the index, and a sample of them finds itself."""
+    index = serving.engine.index
+    rows = list(serving.catalogue.searchable(datetime.now(UTC)).values())
     held = await index.seed_ids()
-    missing = sum(row.id not in held for row in active)
+    missing = sum(row.id not in held for row in rows)
     if missing:
-        raise NotComplete(f"{missing} of {len(active)} active seeds are not in its index")
-    sample = active[:: max(1, len(active) // CHECKED)][:CHECKED]
+        raise NotComplete(f"{missing} of {len(rows)} searchable seeds are not in its index")
+    sample = rows[:: max(1, len(rows) // CHECKED)][:CHECKED]
     vectors = await serving.stored_vectors([row.id for row in sample])
     for row in sample:
         group = Group.of(row.issue, row.kind)

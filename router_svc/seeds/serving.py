@@ -127,6 +127,23 @@ class Serving:
                 for row in new:
                     self._became_active(row.id)
 
+    async def put_away_expired(self) -> None:
+        """Take seeds that have expired out of the index: passing over them would slow down every search.
+
+        Raises:
+            NotReady: the index cannot be reached.
+        """
+        if not self.catalogue.expired(datetime.now(UTC)):
+            return
+        async with self._syncing:
+            # Anew: meanwhile one may have been given a later time.
+            expired = self.catalogue.expired(datetime.now(UTC))
+            held = self._held if self._held is not None else set()
+            if gone := expired & held:
+                await self.engine.index.remove(gone)
+                held.difference_update(gone)
+            self.catalogue.put_away(expired)
+
     async def check(self) -> None:
         """Compare the whole index with the records, e.g. because a server lost its data. Errors as `catch_up`."""
         async with self._syncing:
@@ -171,7 +188,7 @@ class Serving:
                 for frame, hits in enumerate(found.get(group, ()))
                 for hit in hits
                 # The index of a server may hold more than this replica has heard of, or less.
-                if (row := catalogue.row(hit.seed_id)) is not None and row.state == "active"
+                if (row := catalogue.row(hit.seed_id)) is not None and row.searchable(now)
             )
 
         return Searched(
@@ -205,8 +222,9 @@ class Serving:
         """Index first, catalogue last: what the catalogue names can be found. Gives the rows that became searchable."""
         held = self._held if self._held is not None else set()
         index = self.engine.index
-        gone = [row.id for row in rows if row.state != "active" and row.id in held]
-        new = [row for row in rows if row.state == "active" and row.id not in held]
+        now = datetime.now(UTC)
+        gone = [row.id for row in rows if not row.searchable(now) and row.id in held]
+        new = [row for row in rows if row.searchable(now) and row.id not in held]
         if gone:
             await index.remove(gone)
             held.difference_update(gone)

@@ -40,6 +40,7 @@ class Upkeep:
     removed_days: float
     _task: asyncio.Task[None] | None = field(default=None, init=False)
     _swept_at: float = field(default=float("-inf"), init=False)
+    _swept: frozenset[str] = field(default=frozenset(), init=False)
 
     async def start(self) -> None:
         """Begin."""
@@ -109,8 +110,10 @@ class Upkeep:
 
     async def sweep(self) -> None:
         """Delete the frames of seeds that were removed long ago; their records stay."""
-        for seed_id in await self.records.removed_before(datetime.now(UTC) - timedelta(days=self.removed_days)):
+        due = frozenset(await self.records.removed_before(datetime.now(UTC) - timedelta(days=self.removed_days)))
+        for seed_id in due - self._swept:
             await self.media.delete(seed_id)
+        self._swept = due
 
     async def _run(self) -> None:
         while True:

@@ -1,5 +1,6 @@
 """The seed bank over HTTP: seeds are added, found, changed, removed, copied, and told by the bank's status."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -157,6 +158,35 @@ async def test_an_expired_seed_is_not_searched_for(tmp_path: Path, clips: Clips,
     assert before.seeds == {"arson": 1}
     assert (after.seeds, after.expired) == ({}, 1)
     assert before.revision != after.revision
+
+
+async def test_what_has_expired_leaves_the_index_and_a_later_expiry_brings_it_back(
+    tmp_path: Path, clips: Clips, ranker: StandInRanker
+) -> None:
+    async with running(make_settings(tmp_path), make_parts(ranker)) as router:
+        seeds, serving = router.client.seeds, router.pipeline.bank.serving
+        seed, other = await add(router, clips["red"]), await add(router, clips["green"])
+        soon_over = datetime.now(UTC) + timedelta(seconds=0.5)
+        changed = await seeds.change(seed.id, SeedChange(expires_at=soon_over), soon(), version=1)
+        held = await serving.engine.index.seed_ids()
+        async with asyncio.timeout(10.0):
+            while seed.id in await serving.engine.index.seed_ids():
+                await asyncio.sleep(0.05)
+        over = datetime.now(UTC)
+        await serving.put_away_expired()
+        passed_over = serving.catalogue.excluded("0" * 64, over)
+        without = await route(router, clips["red"])
+        await seeds.change(seed.id, SeedChange(expires_at=None), soon(), version=changed.version)
+        with_it = await route(router, clips["red"])
+        await seeds.change(other.id, SeedChange(expires_at=over), soon(), version=1)
+        await serving.check()
+        kept = await serving.engine.index.seed_ids()
+    assert held == {seed.id, other.id}
+    assert over >= soon_over
+    assert passed_over == set()
+    assert kept == {seed.id}
+    assert seed.id not in {match.seed_id for match in without.issues[0].matches}
+    assert with_it.issues[0].matches[0].seed_id == seed.id
 
 
 async def test_a_share_of_traffic_leaves_the_other_videos_out(

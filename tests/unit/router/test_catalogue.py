@@ -82,6 +82,26 @@ def test_a_seed_expires_by_itself_and_not_before() -> None:
     assert len(set(revisions)) == 3
 
 
+def test_an_expired_seed_is_passed_over_until_the_index_has_put_it_away() -> None:
+    first, second = row(1, expires_at=SOON), row(2, expires_at=SOON)
+    catalogue = of(first, second, row(3))
+    assert (catalogue.expired(NOW), catalogue.expired(SOON)) == (frozenset(), {first.id, second.id})
+    revision = catalogue.revision("e", SOON)
+    catalogue.put_away([first.id, row(3).id])
+    assert catalogue.expired(SOON) == catalogue.excluded(VIDEOS[0], SOON) == {second.id}
+    assert set(catalogue.searchable(LATER)) == {row(3).id}
+    assert catalogue.revision("e", SOON) == revision
+    catalogue.apply([row(1, 4, expires_at=LATER)])
+    assert first.id in catalogue.searchable(SOON)
+    assert catalogue.expired(LATER) == {first.id, second.id}
+
+
+def test_a_row_is_searchable_until_it_expires() -> None:
+    assert [row(1, expires_at=SOON).searchable(now) for now in (NOW, SOON)] == [True, False]
+    assert row(1).searchable(LATER)
+    assert not row(1, state="paused").searchable(NOW)
+
+
 def test_an_expiry_may_be_moved_and_taken_away() -> None:
     catalogue = of(row(1, expires_at=SOON))
     catalogue.apply([row(1, 2, expires_at=LATER)])
