@@ -29,6 +29,7 @@ from services.errors import (
     MalformedRequest,
     NotFound,
     NotReady,
+    Overloaded,
     PreconditionFailed,
     PreconditionRequired,
     TooLarge,
@@ -41,6 +42,7 @@ from services.web import (
     PathId,
     PathIndex,
     SeedRoute,
+    admission_of,
     deadline_of,
     deadline_parameter,
     expected_version,
@@ -87,9 +89,10 @@ def seed_api() -> APIRouter:
         settings, seeds = _settings(request), _operators(request).seeds
         deadline_of(request, settings)  # one that cannot be read is told before the body
         if media_type(request) == "application/json":
-            body = await _json(request, SeedRequest)
-            work = seeds.add_text(body, _actor(request), deadline_of(request, settings))
-            return seed_answer(response, *await while_wanted_of(work, request))
+            with admission_of(request).place():
+                body = await _json(request, SeedRequest)
+                work = seeds.add_text(body, _actor(request), deadline_of(request, settings))
+                return seed_answer(response, *await while_wanted_of(work, request))
         async with upload_of(request, settings) as upload:
             body = parse_part(SeedRequest, upload.json)
             work = seeds.add_video(upload, body, _actor(request), deadline_of(request, settings))
@@ -111,14 +114,15 @@ def seed_api() -> APIRouter:
         "/seeds/restore",
         status_code=201,
         summary="Add a seed that another bank exported",
-        responses=seed_responses(201, 200) | PROBLEM_RESPONSES(*BODY_ERRORS),
+        responses=seed_responses(201, 200) | PROBLEM_RESPONSES(*BODY_ERRORS, Overloaded),
         openapi_extra=json_operation(SeedCopy),
     )
     async def restore(request: Request, response: Response) -> Seed:
         """With its state, its statistics and its tombstone, where it has one."""
-        copy = await _json(request, SeedCopy, max_bytes=_settings(request).max_body_bytes)
-        work = _operators(request).seeds.restore(copy, deadline_of(request, _settings(request)))
-        return seed_answer(response, *await while_wanted_of(work, request))
+        with admission_of(request).place():
+            copy = await _json(request, SeedCopy, max_bytes=_settings(request).max_body_bytes)
+            work = _operators(request).seeds.restore(copy, _actor(request), deadline_of(request, _settings(request)))
+            return seed_answer(response, *await while_wanted_of(work, request))
 
     routes.include_router(_single())
     return routes

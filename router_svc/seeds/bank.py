@@ -55,7 +55,9 @@ class SeedBank:
         self._row: BankRow | None = None
         self._users: dict[Serving, int] = {}
         self._retired: set[Serving] = set()
+        self._closing = asyncio.Lock()
         self._loop: asyncio.Task[None] | None = None
+        self._changing: asyncio.Task[None] | None = None
         self._checked_at = time.monotonic()
         self._missing = "it is being opened"
         self._summary: BankStatus | None = None
@@ -80,10 +82,11 @@ class SeedBank:
 
     async def close(self) -> None:
         """Stop keeping up, and close what serves."""
-        loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.cancel()
-            await asyncio.gather(loop, return_exceptions=True)
+        tasks = [task for task in (self._loop, self._changing) if task is not None]
+        self._loop = self._changing = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         servings = {*self._retired, *(() if self._serving is None else (self._serving,))}
         self._serving = None
         for serving in servings:
@@ -105,7 +108,6 @@ class SeedBank:
             yield serving
         finally:
             self._users[serving] -= 1
-            await self._close_unused()
 
     async def catch_up(self) -> None:
         """Take in every change now. Raises NotReady where records, storage or index cannot be reached."""
@@ -161,6 +163,9 @@ class SeedBank:
         try:
             self._row = row = await self._follow(await self._records.bank())
             serving = self.serving
+            if not serving.synced and row.live != serving.fingerprint:
+                # Every seed would be embedded for an encoder that is not to serve.
+                raise NotReady(f"the live encoder {row.live} is being loaded")
             if time.monotonic() - self._checked_at > self._check_s:
                 self._checked_at = time.monotonic()
                 await serving.check()
@@ -180,7 +185,10 @@ class SeedBank:
             self._missing = ""
             self._metrics.bank_in_step()
             self.summary()
-        await self._close_unused()
+        try:
+            await self._close_unused()
+        except Exception:
+            logger.exception("an encoder that is no longer used could not be closed")
 
     def _say(self, missing: str) -> None:
         if missing != self._missing:
@@ -204,22 +212,35 @@ class SeedBank:
         serving = self.serving
         if row.live is None:
             row = await self._records.claim_live(serving.fingerprint, serving.engine.spec)
-        if row.live is not None and row.live != serving.fingerprint and time.monotonic() >= self._change_at:
+        changing = self._changing is not None and not self._changing.done()
+        if row.live not in (None, serving.fingerprint) and not changing and time.monotonic() >= self._change_at:
             # Loading an encoder takes seconds of CPU: one that cannot be had here is not tried at every look.
             self._change_at = time.monotonic() + CHANGE_EVERY_S
-            await self._change_to(row.live, row.live_spec)
-            self._change_at = float("-inf")
+            self._changing = asyncio.create_task(self._change_to(row), name="seed-bank-change")
         return row
 
-    async def _change_to(self, fingerprint: str, spec: EncoderSpec | None) -> None:
-        """Serve with another encoder as soon as it has taken in every seed; until then the present one serves."""
-        async with self.prepared(spec) as fresh:
-            if fresh.fingerprint != fingerprint:
-                raise NotReady(
-                    f"the live encoder is {fingerprint}, and the files of this replica make {fresh.fingerprint}"
-                )
-            await fresh.catch_up()
-            self.adopt(fresh)
+    async def _change_to(self, row: BankRow) -> None:
+        """Serve with the live encoder as soon as it has taken in every seed.
+
+        Until then the present one serves and keeps up with the records: to load a model and fill its index may take
+        minutes.
+        """
+        try:
+            async with self.prepared(row.live_spec) as fresh:
+                if fresh.fingerprint != row.live:
+                    raise NotReady(
+                        f"the live encoder is {row.live}, and the files of this replica make {fresh.fingerprint}"
+                    )
+                await fresh.catch_up()
+                live = (await self._records.bank()).live
+                if live == fresh.fingerprint != self.serving.fingerprint:
+                    self.adopt(fresh)
+        except WinnowError as error:
+            logger.warning("this replica cannot follow to the live encoder", extra={"reason": error.detail})
+        except Exception:
+            logger.exception("this replica cannot follow to the live encoder")
+        else:
+            self._change_at = float("-inf")
 
     @asynccontextmanager
     async def prepared(self, spec: EncoderSpec | None) -> AsyncIterator[Serving]:
@@ -228,6 +249,8 @@ class SeedBank:
         Raises:
             AssetError: the encoder cannot be loaded.
         """
+        # One that served before may have the index of this encoder open.
+        await self._close_unused()
         fresh = await self._start(spec)
         try:
             yield fresh
@@ -243,7 +266,9 @@ class SeedBank:
         logger.info("another encoder serves", extra={"encoder": fresh.fingerprint, "before": old.fingerprint})
 
     async def _close_unused(self) -> None:
-        for serving in [each for each in self._retired if not self._users.get(each)]:
-            self._retired.discard(serving)
-            self._users.pop(serving, None)
-            await serving.close()
+        async with self._closing:
+            for serving in [each for each in self._retired if not self._users.get(each)]:
+                await serving.close()
+                # Only now: where the caller leaves meanwhile, it is closed the next time.
+                self._retired.discard(serving)
+                self._users.pop(serving, None)

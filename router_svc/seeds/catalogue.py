@@ -67,6 +67,7 @@ class Catalogue:
         self._groups: Counter[Group] = Counter()
         self._issues: Counter[str] = Counter()
         self._expired: set[str] = set()  # those of them that the index may still hold
+        self._missing: set[str] = set()  # active, and not in the index
         self._due: list[tuple[datetime, str]] = []  # a heap; an entry may be out of date
         self._sum = 0
         self._snapshot: Mapping[str, Row] | None = None
@@ -77,8 +78,13 @@ class Catalogue:
         """The greatest change number that was applied; 0 before the first."""
         return self._last_change
 
-    def apply(self, rows: Iterable[Row]) -> None:
-        """Takes over what changed; a row that is older than what is known is passed over."""
+    def apply(self, rows: Iterable[Row], missing: Collection[str] = ()) -> None:
+        """Takes over what changed; a row that is older than what is known is passed over.
+
+        Args:
+            rows: as the records have them.
+            missing: ids of those that the index does not hold; they are not searched for before `arrived`.
+        """
         for row in rows:
             known = self._rows.get(row.id)
             self._last_change = max(self._last_change, row.change)
@@ -88,8 +94,21 @@ class Catalogue:
             self._issues[row.issue] += (row.state != "removed") - (known is not None and known.state != "removed")
             self._leave(row.id)
             self._expired.discard(row.id)
-            if row.state == "active":
+            self._missing.discard(row.id)
+            if row.state == "active" and row.id in missing:
+                self._missing.add(row.id)
+            elif row.state == "active":
                 self._enter(row)
+
+    def arrived(self, seed_ids: Iterable[str]) -> None:
+        """Told that the index holds these seeds now: those that it missed are searched for."""
+        for seed_id in self._missing.intersection(seed_ids):
+            self._missing.discard(seed_id)
+            self._enter(self._rows[seed_id])
+
+    def misses(self, seed_id: str) -> bool:
+        """Whether this seed is active and the index does not hold it."""
+        return seed_id in self._missing
 
     def row(self, seed_id: str) -> Row | None:
         """What is known of a seed, a removed one too; None where there is no such seed."""

@@ -12,7 +12,7 @@ from router_svc.seeds.records import SeedRecords
 from services.contracts import Seed
 from services.deadline import Deadline
 from services.encoder import TextUnsupported
-from services.errors import InvalidPayload, NotFound
+from services.errors import DeadlineExceeded, InvalidPayload, NotFound, NotReady, Overloaded
 from services.media.jpeg import decode_jpeg
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EMBED_TIMEOUT_S = 60.0
-"""For the frames of one seed, behind the videos that are routed meanwhile."""
+"""For one seed, its frames read and behind the videos that are routed meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -31,37 +31,49 @@ class SeedEmbedder:
     records: SeedRecords
     media: SeedMedia
 
-    async def vectors(self, engine: "Engine", seed_ids: Sequence[str]) -> dict[str, Vectors]:
-        """By seed, [k, dim] each; made and recorded where there are none yet. A seed that cannot be embedded is absent.
+    async def vectors(self, engine: "Engine", seed_ids: Sequence[str]) -> tuple[dict[str, Vectors], set[str]]:
+        """Vectors by seed, [k, dim] each, made and recorded where there are none yet; and the seeds that must wait.
+
+        A seed that cannot be embedded at all is in neither.
 
         Raises:
-            NotReady: records or storage cannot be reached.
+            NotReady: the records cannot be reached.
         """
-        encoder = engine.encoder.fingerprint
-        found = dict(await self.records.vectors(encoder, seed_ids))
+        found = dict(await self.records.vectors(engine.encoder.fingerprint, seed_ids))
+        later = set()
         for seed_id in seed_ids:
             if seed_id not in found:
-                made = await self.embed(engine, await self.records.get(seed_id))
+                seed = await self.records.get(seed_id)
+                try:
+                    made = await self._embed(engine, seed)
+                except (NotReady, Overloaded, DeadlineExceeded) as error:
+                    logger.warning("a seed must wait for its vectors", extra={"seed": seed_id, "reason": error.detail})
+                    later.add(seed_id)
+                    continue
                 if made is not None:
-                    await self.records.put_vectors(encoder, {seed_id: made})
+                    await self.records.put_vectors(engine.encoder.fingerprint, {seed_id: made})
                     found[seed_id] = made
-        return found
+        return found, later
 
-    async def embed(self, engine: "Engine", seed: Seed) -> Vectors | None:
-        """The vectors of a seed from its stored frames or its sentence; None, and a line in the log, where none can be.
-
-        Raises:
-            NotReady: the storage cannot be reached.
-        """
+    async def _embed(self, engine: "Engine", seed: Seed) -> Vectors | None:
+        """The vectors of a seed from its stored frames or its sentence; None where none can be made of them."""
         try:
-            if seed.text is not None:
-                return await engine.batcher.embed_texts([seed.text])
-            files = await self.media.frames(seed.id, seed.vectors)
-            frames = [await asyncio.to_thread(decode_jpeg, data) for data in files]
-            return await engine.batcher.embed(frames, Deadline.after(EMBED_TIMEOUT_S))
-        except (TextUnsupported, NotFound, InvalidPayload) as error:
+            async with asyncio.timeout(EMBED_TIMEOUT_S):
+                if seed.text is not None:
+                    return await engine.batcher.embed_texts([seed.text])
+                files = await self.media.frames(seed.id, seed.vectors)
+                frames = [await asyncio.to_thread(decode_jpeg, data) for data in files]
+                return await engine.batcher.embed(frames, Deadline.after(EMBED_TIMEOUT_S))
+        except TimeoutError as error:
+            raise NotReady(f"The seed was not embedded within {EMBED_TIMEOUT_S:g} s.") from error
+        except (NotReady, Overloaded, DeadlineExceeded):
+            raise
+        except Exception as error:
+            # An encoder may fail in any way on one seed, which must not keep the others out.
+            expected = isinstance(error, (TextUnsupported, NotFound, InvalidPayload))
             logger.error(
                 "a seed cannot be embedded and is not searched for",
                 extra={"seed": seed.id, "encoder": engine.encoder.fingerprint, "reason": str(error)},
+                exc_info=None if expected else error,
             )
             return None

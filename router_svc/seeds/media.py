@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 from services.errors import NotFound, NotReady
 from services.storage import Storage, StorageUnavailable
@@ -44,6 +45,17 @@ class SeedMedia:
             NotFound: one is missing.
         """
         return [await self.frame(seed_id, index) for index in range(count)]
+
+    async def has(self, seed_id: str, count: int) -> bool:
+        """Whether a seed has its `count` JPEG files, which were written in order."""
+        with _reached():
+            return await self._storage.has(_key(seed_id, count - 1))
+
+    async def ids(self) -> set[str]:
+        """Of the seeds that have files."""
+        with _reached():
+            keys = await self._storage.older("seeds", datetime.now(UTC) + timedelta(days=1))
+        return {key.split("/")[1] for key in keys}
 
     async def delete(self, seed_id: str) -> None:
         """Deletes all files of a seed; none there is no error."""

@@ -45,12 +45,14 @@ class SeedRecords(VectorRecords, CountRecords, BankRecords):
             raise Conflict(f"The seed {seed.id} was removed; an operator may make it active again.")
         return known, new
 
-    async def restore(self, seed: Seed, vectors: Mapping[str, Vectors]) -> tuple[Seed, bool]:
+    async def restore(self, seed: Seed, vectors: Mapping[str, Vectors], *, by: str) -> tuple[Seed, bool]:
         """Records a seed as an export holds it, tombstone and counts included; True where it is new.
 
-        Its version starts at 1. One that is there stays as it is. What was counted elsewhere is not judged here.
+        Its version starts at 1, and who restores it has changed it last. One that is there stays as it is. What was
+        counted elsewhere is not judged here.
         """
-        return await self._insert(seed.model_copy(update={"version": 1}), vectors)
+        here = {"version": 1, "updated_at": datetime.now(UTC), "updated_by": by}
+        return await self._insert(seed.model_copy(update=here), vectors)
 
     async def get(self, seed_id: str) -> Seed:
         """A seed, a removed one too.

@@ -1,5 +1,6 @@
 """The one row of the bank: which encoder is live, which was before, and how far the next one is."""
 
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,8 +14,8 @@ from services.contracts import EncoderSpec, ReindexStatus
 from services.database import without_nul
 from services.errors import Conflict, NotFound
 
-BEAT_S = 30.0
-"""Seconds without a beat after which a replica that builds is taken for dead."""
+STALE_S = 30.0
+"""Seconds without a beat after which a replica that builds is taken for dead; another one may go on where it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class BankRow:
         previous_spec: how that one is loaded.
         reindex: how far the bank is indexed with another encoder, or what became of it.
         reindex_spec: how that one is loaded.
-        beat_at: when the replica that builds was last heard of; UTC.
+        run: names the replica's attempt that builds; every other attempt, slow as it may be, has lost its right to.
+        beat_at: when that one was last heard of; UTC.
     """
 
     change: int
@@ -39,6 +41,7 @@ class BankRow:
     previous_spec: EncoderSpec | None = None
     reindex: ReindexStatus | None = None
     reindex_spec: EncoderSpec | None = None
+    run: str | None = None
     beat_at: datetime | None = None
 
     @property
@@ -46,9 +49,9 @@ class BankRow:
         """Whether another encoder is being built, by a replica that may be dead."""
         return self.reindex is not None and self.reindex.state == "building"
 
-    def builds(self, encoder: str) -> bool:
-        """Whether it is this one that is being built; its fingerprint is known once it is loaded."""
-        return self.building and self.reindex is not None and self.reindex.encoder in ("", encoder)
+    def builds(self, run: str) -> bool:
+        """Whether it is this attempt that builds."""
+        return self.building and self.run == run
 
     def silent(self, seconds: float) -> bool:
         """Whether nothing was heard of the replica that builds for so long."""
@@ -85,7 +88,10 @@ class BankRecords(RecordsBase):
         return await self._write(work)
 
     async def begin_reindex(self, status: ReindexStatus, spec: EncoderSpec) -> BankRow:
-        """Notes that the bank is being indexed with another encoder.
+        """Notes that the bank is being indexed with another encoder, by the caller from now on.
+
+        Returns:
+            The bank, whose `run` the caller names from now on.
 
         Raises:
             Conflict: a replica is at it, and was heard of in the last 30 s.
@@ -93,40 +99,23 @@ class BankRecords(RecordsBase):
 
         async def work(connection: AsyncConnection) -> BankRow:
             bank = _bank_of(await locked_bank(connection))
-            if bank.building and not bank.silent(BEAT_S):
+            if bank.building and not bank.silent(STALE_S):
                 raise Conflict("The bank is being indexed with another encoder already.")
-            values = {"reindex": _json(status), "reindex_spec": _json(spec), "beat_at": datetime.now(UTC)}
-            return await _set(connection, values)
+            return await _set(connection, {"reindex": _json(status), "reindex_spec": _json(spec)} | _lease())
 
         return await self._write(work)
 
-    async def beat(self, done: int, total: int, encoder: str) -> bool:
-        """Notes that the replica that builds is alive, and how far it is.
+    async def beat(self, run: str) -> bool:
+        """Notes that the replica that builds is alive; False where it is no longer this attempt that builds."""
+        return await self._go_on(run, {})
 
-        Returns:
-            False where this is no longer what is being built: it ended, or another encoder took its place.
-        """
+    async def progress(self, run: str, done: int, total: int, encoder: str) -> bool:
+        """Notes how far the replica that builds is, and that it is alive; False as `beat`."""
+        return await self._go_on(run, {"done": done, "total": total, "encoder": encoder})
 
-        async def work(connection: AsyncConnection) -> bool:
-            bank = _bank_of(await locked_bank(connection))
-            if bank.reindex is None or not bank.builds(encoder):
-                return False
-            status = bank.reindex.model_copy(update={"done": done, "total": total, "encoder": encoder})
-            await _set(connection, {"reindex": _json(status), "beat_at": datetime.now(UTC)})
-            return True
-
-        return await self._write(work)
-
-    async def fail_reindex(self, error: str) -> None:
-        """Notes that building failed, and why; nothing where nothing is being built."""
-
-        async def work(connection: AsyncConnection) -> None:
-            bank = _bank_of(await locked_bank(connection))
-            if bank.reindex is not None and bank.building:
-                ended = {"state": "failed", "error": error, "ended_at": datetime.now(UTC)}
-                await _set(connection, {"reindex": _json(bank.reindex.model_copy(update=ended))})
-
-        await self._write(work)
+    async def fail_reindex(self, run: str, error: str) -> None:
+        """Notes that building failed, and why; nothing where it is no longer this attempt that builds."""
+        await self._go_on(run, {"state": "failed", "error": error, "ended_at": datetime.now(UTC)})
 
     async def take_over_reindex(self, stale_s: float) -> BankRow | None:
         """Takes over what a dead replica was building.
@@ -135,45 +124,70 @@ class BankRecords(RecordsBase):
             stale_s: seconds without a beat after which it is taken for dead.
 
         Returns:
-            The bank, with what is to be built, where the caller has to do it now; else None.
+            The bank, with what is to be built and by which `run`, where the caller has to do it now; else None.
         """
 
         async def work(connection: AsyncConnection) -> BankRow | None:
             bank = _bank_of(await locked_bank(connection))
             if not bank.building or not bank.silent(stale_s):
                 return None
-            return await _set(connection, {"beat_at": datetime.now(UTC)})
+            return await _set(connection, _lease())
 
         return await self._write(work)
 
-    async def switch(self, encoder: str, spec: EncoderSpec) -> BankRow:
-        """Makes the other encoder live: the one that is built, or the previous one. The live one becomes the previous.
+    async def switch(self, encoder: str, spec: EncoderSpec, *, run: str | None = None) -> BankRow:
+        """Makes another encoder live; the live one becomes the previous.
 
         Args:
-            encoder: fingerprint; the live one changes nothing.
+            encoder: fingerprint.
             spec: how it is loaded.
+            run: the attempt that has built it; None goes back to the previous encoder.
 
         Raises:
-            NotFound: it is neither of them.
+            NotFound: it is not the previous one.
+            Conflict: it is no longer this attempt that builds.
         """
 
         async def work(connection: AsyncConnection) -> BankRow:
             bank = _bank_of(await locked_bank(connection))
+            if run is not None:
+                if not bank.builds(run):
+                    raise Conflict("Another replica builds the index by now, or it is no longer wanted.")
+                return await _go_live(connection, bank, encoder, spec, ended=True)
             if encoder == bank.live:
                 return bank
-            if encoder != bank.previous and not bank.builds(encoder):
+            if encoder != bank.previous:
                 raise NotFound(f"The bank was not indexed with an encoder `{encoder}`.")
             return await _go_live(connection, bank, encoder, spec)
 
         return await self._write(work)
 
+    async def _go_on(self, run: str, update: dict[str, Any]) -> bool:
+        async def work(connection: AsyncConnection) -> bool:
+            bank = _bank_of(await locked_bank(connection))
+            if bank.reindex is None or not bank.builds(run):
+                return False
+            status = bank.reindex.model_copy(update=update)
+            await _set(connection, {"reindex": _json(status), "beat_at": datetime.now(UTC)})
+            return True
 
-async def _go_live(connection: AsyncConnection, bank: BankRow, encoder: str, spec: EncoderSpec) -> BankRow:
-    values: dict[str, Any] = {"live": encoder, "live_spec": _json(spec)}
-    values |= {"previous": bank.live, "previous_spec": _json(bank.live_spec)}
-    if bank.reindex is not None and bank.builds(encoder):
-        ended = {"state": "live", "encoder": encoder, "ended_at": datetime.now(UTC)}
-        values["reindex"] = _json(bank.reindex.model_copy(update=ended))
+        return await self._write(work)
+
+
+def _lease() -> dict[str, Any]:
+    return {"run": uuid.uuid4().hex, "beat_at": datetime.now(UTC)}
+
+
+async def _go_live(
+    connection: AsyncConnection, bank: BankRow, encoder: str, spec: EncoderSpec, *, ended: bool = False
+) -> BankRow:
+    values: dict[str, Any] = {}
+    if encoder != bank.live:
+        values |= {"live": encoder, "live_spec": _json(spec)}
+        values |= {"previous": bank.live, "previous_spec": _json(bank.live_spec)}
+    if ended and bank.reindex is not None:
+        status = bank.reindex.model_copy(update={"state": "live", "encoder": encoder, "ended_at": datetime.now(UTC)})
+        values["reindex"] = _json(status)
     await next_change(connection)
     return await _set(connection, values)
 
@@ -203,5 +217,6 @@ def _bank_of(row: RowMapping) -> BankRow:
         previous_spec=spec("previous_spec"),
         reindex=None if row["reindex"] is None else ReindexStatus.model_validate(row["reindex"]),
         reindex_spec=spec("reindex_spec"),
+        run=row["run"],
         beat_at=row["beat_at"],
     )

@@ -9,7 +9,8 @@ from router_svc.assets import AssetError
 from router_svc.bank import Group
 from router_svc.seeds.bank import SeedBank
 from router_svc.seeds.embed import SeedEmbedder
-from router_svc.seeds.records import SeedRecords
+from router_svc.seeds.records import BankRow, SeedRecords
+from router_svc.seeds.records_bank import STALE_S
 from router_svc.seeds.serving import Serving
 from services.contracts import BankStatus, EncoderSpec, ReindexRequest, ReindexStatus, SwitchRequest
 from services.errors import Conflict, NotReady, WinnowError
@@ -19,8 +20,8 @@ logger = logging.getLogger(__name__)
 BATCH = 16
 """Seeds that are embedded between two signs of life."""
 
-STALE_S = 30.0
-"""A replica that builds and gave no sign for so long is taken to be gone; another one goes on where it was."""
+BEAT_S = 10.0
+"""Seconds between two signs of life of a replica that builds; loading a model or filling an index takes longer."""
 
 CHECKED = 32
 """Seeds that must find themselves in the new index before it goes live."""
@@ -31,10 +32,6 @@ SELF_SIMILARITY = 0.99
 
 class NotComplete(Exception):
     """The new index must not go live; the message says why and is shown to operators."""
-
-
-class Superseded(Exception):
-    """This index is no longer wanted, or another replica builds it."""
 
 
 @dataclass
@@ -70,7 +67,7 @@ class Reindexing:
             encoder="", state="building", done=0, total=0, started_at=datetime.now(UTC), started_by=by
         )
         row = await self.records.begin_reindex(status, spec)
-        self._start(spec)
+        await self._start(row)
         return row.reindex or status
 
     async def switch(self, request: SwitchRequest) -> BankStatus:
@@ -86,7 +83,7 @@ class Reindexing:
                 raise Conflict("The bank has no vectors of this encoder: index it first.")
             try:
                 async with self.bank.prepared(row.previous_spec) as serving:
-                    await self._go_live(serving, row.previous_spec)
+                    await self._go_live(serving, row.previous_spec, run=None)
             except (AssetError, NotComplete) as error:
                 raise Conflict(f"The encoder before cannot go live: {error}.") from error
         return await self.bank.status()
@@ -95,9 +92,9 @@ class Reindexing:
         """Go on with what a replica began that is gone. Raises NotReady where the records cannot be reached."""
         if self._building is None or self._building.done():
             row = await self.records.take_over_reindex(STALE_S)
-            if row is not None and row.reindex_spec is not None:
+            if row is not None:
                 logger.warning("going on with an index that another replica began")
-                self._start(row.reindex_spec)
+                await self._start(row)
 
     async def close(self) -> None:
         """Stop building; another replica, or this one after a restart, goes on."""
@@ -105,54 +102,68 @@ class Reindexing:
             self._building.cancel()
             await asyncio.gather(self._building, return_exceptions=True)
 
-    def _start(self, spec: EncoderSpec) -> None:
-        self._building = asyncio.create_task(self._build(spec), name="reindex")
+    async def _start(self, row: BankRow) -> None:
+        if row.run is None or row.reindex_spec is None:
+            return
+        # One that nothing was heard of for too long has lost its right to build.
+        await self.close()
+        self._building = asyncio.create_task(self._build(row.reindex_spec, row.run), name="reindex")
 
-    async def _build(self, spec: EncoderSpec) -> None:
+    async def _build(self, spec: EncoderSpec, run: str) -> None:
+        alive = asyncio.create_task(self._stay_alive(run), name="reindex-alive")
         try:
             async with self.bank.prepared(spec) as serving:
                 if serving.fingerprint == self.bank.serving.fingerprint:
                     raise NotComplete("it is the live encoder under another name")
-                await self._embed_all(serving)
-                await self._go_live(serving, spec)
+                await self._embed_all(serving, run)
+                await self._go_live(serving, spec, run)
         except (AssetError, NotComplete) as error:
-            await self._fail(str(error))
-        except Superseded:
-            logger.warning("indexing with another encoder ends here: it was superseded")
+            await self._fail(run, str(error))
+        except Conflict:
+            logger.warning("indexing with another encoder ends here: another replica does it, or it is not wanted")
         except WinnowError as error:
             # No sign of life from now on: another replica, or this one, goes on when it is stale.
             logger.warning("indexing with another encoder is interrupted", extra={"reason": error.detail})
         except Exception:
             logger.exception("indexing with another encoder failed")
-            await self._fail("an error, see the log of the router")
+            await self._fail(run, "an error, see the log of the router")
+        finally:
+            alive.cancel()
+            await asyncio.gather(alive, return_exceptions=True)
 
-    async def _fail(self, why: str) -> None:
+    async def _stay_alive(self, run: str) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S)
+            try:
+                await self.records.beat(run)
+            except NotReady as error:
+                logger.warning("a sign of life is not recorded", extra={"reason": error.detail})
+
+    async def _fail(self, run: str, why: str) -> None:
         logger.error("the bank is not indexed with another encoder", extra={"reason": why})
         try:
-            await self.records.fail_reindex(why)
+            await self.records.fail_reindex(run, why)
         except NotReady:
             logger.exception("the failure could not be recorded")
 
-    async def _embed_all(self, serving: Serving) -> None:
+    async def _embed_all(self, serving: Serving, run: str) -> None:
         encoder, after, lost = serving.fingerprint, "", 0
         while seeds := await self.records.without_vectors(encoder, after, BATCH):
-            for seed in seeds:
-                made = await self.embedder.embed(serving.engine, seed)
-                if made is None:
-                    lost += seed.state == "active"
-                else:
-                    await self.records.put_vectors(encoder, {seed.id: made})
+            found, later = await self.embedder.vectors(serving.engine, [seed.id for seed in seeds])
+            if later:
+                raise NotReady(f"{len(later)} seed(s) cannot be embedded for now.")
+            lost += sum(seed.state == "active" and seed.id not in found for seed in seeds)
             after = seeds[-1].id
             done, total = await self.records.counts(encoder)
-            if not await self.records.beat(done, total, encoder):
-                raise Superseded
+            if not await self.records.progress(run, done, total, encoder):
+                raise Conflict("Another replica builds the index by now, or it is no longer wanted.")
         if lost:
             raise NotComplete(f"{lost} active seed(s) cannot be embedded with it; the log of the router names them")
 
-    async def _go_live(self, serving: Serving, spec: EncoderSpec) -> None:
+    async def _go_live(self, serving: Serving, spec: EncoderSpec, run: str | None) -> None:
         await serving.catch_up()
         await _check(serving)
-        await self.records.switch(serving.fingerprint, spec)
+        await self.records.switch(serving.fingerprint, spec, run=run)
         self.bank.adopt(serving)
         await serving.engine.index.make_live()
 
@@ -160,7 +171,8 @@ class Reindexing:
 async def _check(serving: Serving) -> None:
     """Raises NotComplete unless every searchable seed is in the index, and a sample of them finds itself."""
     index = serving.engine.index
-    rows = list(serving.catalogue.searchable(datetime.now(UTC)).values())
+    now = datetime.now(UTC)
+    rows = [row for row in serving.catalogue.rows() if row.searchable(now)]
     held = await index.seed_ids()
     missing = sum(row.id not in held for row in rows)
     if missing:

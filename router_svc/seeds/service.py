@@ -20,7 +20,7 @@ from router_svc.settings import Settings
 from services.contracts import Seed, SeedChange, SeedCopy, SeedFilter, SeedPage, SeedRequest, SeedVectors
 from services.deadline import Deadline
 from services.encoder import TextUnsupported
-from services.errors import InvalidPayload, NotFound
+from services.errors import Conflict, InvalidPayload, NotFound, NotReady
 from services.media import SamplingPlan
 from services.media.jpeg import decode_jpeg, encode_jpeg
 from services.web import StoredUpload
@@ -29,6 +29,8 @@ Frames = Sequence[npt.NDArray[np.uint8]]
 
 UNIT = 1e-3
 """How far the length of an imported vector may be from 1."""
+MAX_ASPECT = 32
+"""Of an imported frame, long side to short: an encoder may enlarge the short one to its input, and the long one too."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,14 @@ class SeedService:
             seed = _new_seed(request, sha256(request.text.encode()).hexdigest(), 0.0, 1, by)
             return await self._add(serving, seed, vectors, ())
 
-    async def restore(self, copy: SeedCopy, deadline: Deadline) -> tuple[Seed, bool]:
+    async def restore(self, copy: SeedCopy, by: str, deadline: Deadline) -> tuple[Seed, bool]:
         """Add a seed of another bank with all that it has, its state and tombstone too; True where it is new.
+
+        One that this bank has stays as it is.
 
         Raises:
             InvalidPayload: id, frames or vectors do not fit to the seed, or one issue too many.
+            NotReady: also where it is recorded, and its vectors could not be made yet.
             DeadlineExceeded: the deadline passed first.
         """
         seed = copy.seed
@@ -100,15 +105,16 @@ class SeedService:
         if len(copy.frames) != needed and not (seed.state == "removed" and not copy.frames):
             raise InvalidPayload(f"The seed has {seed.vectors} vectors and comes with {len(copy.frames)} frames.")
         for data in copy.frames:
-            await asyncio.to_thread(decode_jpeg, data)
+            await asyncio.to_thread(_check_frame, data)
         async with self.bank.use() as serving, deadline.limit():
             self._check_room(seed.issue)
             vectors = _vectors_of(copy, serving)
-            if copy.frames:
-                await self.media.put(seed.id, copy.frames)
-            kept = await self.records.restore(seed, {} if vectors is None else {serving.fingerprint: vectors})
-            await serving.catch_up()
-            return kept
+            known = await self._known(seed.id)
+            if known is None or known.state != "removed":
+                await self._keep(known or seed, copy.frames)
+            given = {} if vectors is None else {serving.fingerprint: vectors}
+            kept, new = await self.records.restore(seed, given, by=by)
+            return await self._searchable(kept), new
 
     async def copy(self, seed_id: str) -> SeedCopy:
         """A seed with its frames and its vectors under the live encoder. Raises NotFound."""
@@ -153,10 +159,14 @@ class SeedService:
         Raises:
             NotFound, PreconditionFailed: there is none, or not of this version.
             Conflict: a removed seed, and not to be active again; or its frames are gone.
+            NotReady: also where it is recorded, and its vectors could not be made yet.
         """
-        seed = await self.records.change(seed_id, change, version=version, by=by)
-        await self.bank.catch_up()
-        return seed
+        if change.state == "active":
+            known = await self.records.get(seed_id)
+            if known.state == "removed" and known.text is None and not await self.media.has(seed_id, known.vectors):
+                # Without them no other encoder could ever go live.
+                raise Conflict("The frames of the seed have been deleted: add its video again, then make it active.")
+        return await self._searchable(await self.records.change(seed_id, change, version=version, by=by))
 
     async def remove(self, seed_id: str, why: str, version: int | None, by: str) -> Seed:
         """Remove a seed but for its tombstone. Errors as `change`."""
@@ -166,11 +176,29 @@ class SeedService:
 
     async def _add(self, serving: Serving, seed: Seed, vectors: Vectors, frames: Sequence[bytes]) -> tuple[Seed, bool]:
         """Frames first, record last: what the records name is whole."""
-        if frames:
+        # Those of a removed seed too: with them it can be made active again, else they are soon deleted.
+        await self._keep(await self._known(seed.id) or seed, frames)
+        kept, new = await self.records.add(seed, {serving.fingerprint: vectors})
+        return await self._searchable(kept), new
+
+    async def _known(self, seed_id: str) -> Seed | None:
+        try:
+            return await self.records.get(seed_id)
+        except NotFound:
+            return None
+
+    async def _keep(self, seed: Seed, frames: Sequence[bytes]) -> None:
+        """Store frames unless the seed has its own: those are what its vectors were made of, and may be others."""
+        if frames and len(frames) == seed.vectors and not await self.media.has(seed.id, seed.vectors):
             await self.media.put(seed.id, frames)
-        added = await self.records.add(seed, {serving.fingerprint: vectors})
+
+    async def _searchable(self, seed: Seed) -> Seed:
+        """The seed once it is searched for, if it is to be. Raises NotReady where its vectors could not be made."""
+        serving = self.bank.serving
         await serving.catch_up()
-        return added
+        if serving.catalogue.misses(seed.id):
+            raise NotReady("The seed is recorded, but its vectors could not be made; the log of the router says why.")
+        return seed
 
     def _check_room(self, issue: str) -> None:
         """Raises InvalidPayload for one issue too many: what is asked about an issue must stay readable."""
@@ -211,6 +239,14 @@ def _new_seed(request: SeedRequest, digest: str, end_s: float, vectors: int, by:
         updated_at=now,
         updated_by=by,
     )
+
+
+def _check_frame(data: bytes) -> None:
+    height, width, _ = decode_jpeg(data).shape
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise InvalidPayload(
+            f"A frame of {width} x {height} pixels is too long; its sides may differ {MAX_ASPECT}-fold."
+        )
 
 
 def _vectors_of(copy: SeedCopy, serving: Serving) -> Vectors | None:

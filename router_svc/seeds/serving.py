@@ -95,7 +95,9 @@ class Serving:
         self._metrics = metrics
         self._timeout_s = timeout_s
         self._became_active = became_active
-        self._held: set[str] | None = None
+        self._synced = False
+        self._held: set[str] = set()  # ids in the index
+        self._later: set[str] = set()  # ids of seeds whose vectors could not be made for now
         self._syncing = asyncio.Lock()
 
     @property
@@ -106,26 +108,44 @@ class Serving:
     @property
     def synced(self) -> bool:
         """Whether the index has held all that the records held, once at least."""
-        return self._held is not None
+        return self._synced
 
     def revision(self) -> str:
         """Changes whenever the searchable seeds or the encoder change."""
         return self.catalogue.revision(self.fingerprint, datetime.now(UTC))
 
     async def catch_up(self) -> None:
-        """Take in every change of the records.
+        """Take in every change of the records. A seed whose vectors cannot be made does not hold up the others.
 
         Raises:
-            NotReady: records, storage or index cannot be reached; what was taken in stays so.
+            NotReady: records or index cannot be reached; what was taken in stays so.
         """
         async with self._syncing:
-            if self._held is None:
+            if not self._synced:
                 await self._compare()
             while rows := await self._records.changes(self.catalogue.last_change, PAGE):
-                new = await self._apply(rows)
-                self._metrics.seeds_taken_in(datetime.now(UTC), [row.updated_at for row in new])
-                for row in new:
-                    self._became_active(row.id)
+                self._tell(await self._apply(rows))
+            self._synced = True
+
+    async def embed_later(self) -> None:
+        """Try once more to make the vectors that could not be made, while changes are taken in beside it.
+
+        Raises:
+            NotReady: records or index cannot be reached.
+        """
+        now = datetime.now(UTC)
+        rows = [row for row in map(self.catalogue.row, self._later) if row is not None and row.searchable(now)]
+        self._later.intersection_update(row.id for row in rows)
+        if not rows:
+            return
+        vectors, _ = await self._embedder.vectors(self.engine, [row.id for row in rows])
+        async with self._syncing:
+            # Anew: meanwhile one may have been removed.
+            ready = [row for row in rows if row.id in vectors and self.catalogue.misses(row.id)]
+            await self._put(ready, vectors)
+            self._later.difference_update(vectors)
+            self.catalogue.arrived(row.id for row in ready)
+        self._tell(ready)
 
     async def put_away_expired(self) -> None:
         """Take seeds that have expired out of the index: passing over them would slow down every search.
@@ -138,10 +158,9 @@ class Serving:
         async with self._syncing:
             # Anew: meanwhile one may have been given a later time.
             expired = self.catalogue.expired(datetime.now(UTC))
-            held = self._held if self._held is not None else set()
-            if gone := expired & held:
+            if gone := expired & self._held:
                 await self.engine.index.remove(gone)
-                held.difference_update(gone)
+                self._held.difference_update(gone)
             self.catalogue.put_away(expired)
 
     async def check(self) -> None:
@@ -208,33 +227,41 @@ class Serving:
     async def _compare(self) -> None:
         index = self.engine.index
         await index.open()
-        held = set(await index.seed_ids())
-        rows = await self._records.changes(0, None)
-        active = {row.id for row in rows if row.state == "active"}
+        held = self._held = set(await index.seed_ids())
+        active: set[str] = set()
+        since = 0
+        # A page at a time: to make rows of a whole bank would stop the event loop for seconds.
+        while rows := await self._records.changes(since, PAGE):
+            since = rows[-1].change
+            await self._apply(rows)
+            active.difference_update(row.id for row in rows)
+            active.update(row.id for row in rows if row.state == "active")
         if left_over := held - active:
             await index.remove(left_over)
-        held &= active
-        self._held = held
-        for start in range(0, len(rows), PAGE):
-            await self._apply(rows[start : start + PAGE])
+            held.difference_update(left_over)
 
     async def _apply(self, rows: Sequence[Row]) -> list[Row]:
         """Index first, catalogue last: what the catalogue names can be found. Gives the rows that became searchable."""
-        held = self._held if self._held is not None else set()
-        index = self.engine.index
         now = datetime.now(UTC)
-        gone = [row.id for row in rows if not row.searchable(now) and row.id in held]
-        new = [row for row in rows if row.searchable(now) and row.id not in held]
+        gone = [row.id for row in rows if not row.searchable(now) and row.id in self._held]
+        new = [row for row in rows if row.searchable(now) and row.id not in self._held]
         if gone:
-            await index.remove(gone)
-            held.difference_update(gone)
-        if new:
-            vectors = await self._embedder.vectors(self.engine, [row.id for row in new])
-            entries = [
-                Entry(row.id, Group.of(row.issue, row.kind), vectors[row.id]) for row in new if row.id in vectors
-            ]
-            if entries:
-                await index.put(entries)
-                held.update(entry.seed_id for entry in entries)
-        self.catalogue.apply(rows)
-        return new
+            await self.engine.index.remove(gone)
+            self._held.difference_update(gone)
+        vectors, later = await self._embedder.vectors(self.engine, [row.id for row in new])
+        found = [row for row in new if row.id in vectors]
+        await self._put(found, vectors)
+        self._later |= later
+        self.catalogue.apply(rows, {row.id for row in new} - vectors.keys())
+        self.catalogue.arrived(row.id for row in found)
+        return found
+
+    async def _put(self, rows: Sequence[Row], vectors: Mapping[str, Vectors]) -> None:
+        if rows:
+            await self.engine.index.put([Entry(row.id, row.group, vectors[row.id]) for row in rows])
+            self._held.update(row.id for row in rows)
+
+    def _tell(self, new: Sequence[Row]) -> None:
+        self._metrics.seeds_taken_in(datetime.now(UTC), [row.updated_at for row in new])
+        for row in new:
+            self._became_active(row.id)

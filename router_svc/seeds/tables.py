@@ -104,6 +104,7 @@ seed_bank = Table(
     Column("previous_spec", JSON(none_as_null=True)),
     Column("reindex", JSON(none_as_null=True)),
     Column("reindex_spec", JSON(none_as_null=True)),
+    Column("run", String(32)),
     Column("beat_at", UtcTime),
 )
 

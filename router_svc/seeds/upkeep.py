@@ -40,7 +40,6 @@ class Upkeep:
     removed_days: float
     _task: asyncio.Task[None] | None = field(default=None, init=False)
     _swept_at: float = field(default=float("-inf"), init=False)
-    _swept: frozenset[str] = field(default=frozenset(), init=False)
 
     async def start(self) -> None:
         """Begin."""
@@ -108,17 +107,23 @@ class Upkeep:
         if suspects:
             await self.bank.catch_up()
 
+    async def embed_later(self) -> None:
+        """Make the vectors that could not be made when the seeds were added or became active."""
+        await self.bank.serving.embed_later()
+
     async def sweep(self) -> None:
         """Delete the frames of seeds that were removed long ago; their records stay."""
-        due = frozenset(await self.records.removed_before(datetime.now(UTC) - timedelta(days=self.removed_days)))
-        for seed_id in due - self._swept:
-            await self.media.delete(seed_id)
-        self._swept = due
+        due = await self.records.removed_before(datetime.now(UTC) - timedelta(days=self.removed_days))
+        for seed_id in await self.media.ids() & set(due):
+            # Meanwhile it may have been made active again.
+            if (await self.records.get(seed_id)).state == "removed":
+                await self.media.delete(seed_id)
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self.count_s)
             await self._try("the statistics of seeds", self.count)
+            await self._try("seeds without vectors", self.embed_later)
             await self._try("an unfinished index", self.reindexing.look_after)
             if time.monotonic() - self._swept_at > SWEEP_S:
                 self._swept_at = time.monotonic()

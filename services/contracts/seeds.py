@@ -1,5 +1,6 @@
 """Seeds of the bank: what operators send, and what router and gateway tell about them."""
 
+import hashlib
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Base64Bytes, Field, StringConstraints, model_validator
@@ -7,7 +8,10 @@ from pydantic import AwareDatetime, Base64Bytes, Field, StringConstraints, model
 from services.contracts.base import IssueId, RequestModel, ResultModel, SeedKind, Sha256
 
 MAX_NOTE = 1_000
+MAX_TEXT = 500
 MAX_SEED_FRAMES = 64
+MAX_COUNT = 2**53
+"""Of hits in an export: a database can add to it, and every JSON reader reads it."""
 
 SeedId = Annotated[
     str,
@@ -34,7 +38,7 @@ class SeedRequest(RequestModel):
     text: str | None = Field(
         default=None,
         min_length=1,
-        max_length=500,
+        max_length=MAX_TEXT,
         description="The sentence of a seed of kind `text`, without a video.",
     )
     start_s: SegmentTime = Field(default=0.0, description="Start of the segment that shows the issue.")
@@ -180,6 +184,29 @@ class SeedCopy(RequestModel):
     vectors: SeedVectors | None = Field(
         default=None, description="Taken where the bank has the same encoder; else the frames are embedded."
     )
+
+    @model_validator(mode="after")
+    def _as_the_bank_makes_them(self) -> Self:
+        seed = self.seed
+        if (seed.kind == "text") is not (seed.text is not None):
+            raise ValueError("a seed of kind `text` has a text, and no other kind has one")
+        if seed.text is not None and (
+            not 1 <= len(seed.text) <= MAX_TEXT
+            or seed.vectors != 1
+            or hashlib.sha256(seed.text.encode()).hexdigest() != seed.sha256
+        ):
+            raise ValueError(f"a sentence has 1 to {MAX_TEXT} characters, one vector, and its own sha256")
+        if seed.vectors > MAX_SEED_FRAMES:
+            raise ValueError(f"a seed has at most {MAX_SEED_FRAMES} vectors")
+        if (seed.state == "removed") is not (seed.removed is not None):
+            raise ValueError("a removed seed has a tombstone, and no other seed has one")
+        said = [seed.note, seed.created_by, seed.updated_by, seed.quarantined_why or ""]
+        said += [] if seed.removed is None else [seed.removed.by, seed.removed.why]
+        if max(map(len, said)) > MAX_NOTE:
+            raise ValueError(f"notes and names have at most {MAX_NOTE} characters")
+        if max(seed.stats.hits, seed.stats.confirmed, seed.stats.refuted) > MAX_COUNT:
+            raise ValueError(f"counts are at most {MAX_COUNT}")
+        return self
 
 
 class EncoderSpec(RequestModel):

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from router_svc.app import Parts
+from router_svc.bank import MemoryIndex
 from services.contracts import BankStatus, EncoderSpec, ReindexRequest, SeedRequest, SwitchRequest
 from services.encoder import Encoder, HashEncoder
 from services.errors import Conflict
@@ -207,3 +209,114 @@ async def test_a_replica_with_other_files_serves_on_and_does_not_load_them_again
     assert result.encoder == OLD
     assert result.issues[0].matches[0].seed_id == added.id
     assert loaded.count(FINE) == 1
+
+
+async def test_a_replica_takes_in_seeds_while_it_loads_the_encoder_that_went_live(
+    tmp_path: Path, clips: Clips, ranker: StandInRanker
+) -> None:
+    loading, loaded = threading.Event(), threading.Event()
+
+    def slowly(spec: EncoderSpec) -> Encoder:
+        if spec == FINE:
+            loading.set()
+            assert loaded.wait(20)
+        return by_name(spec)
+
+    shared = {
+        "database_url": f"sqlite:///{tmp_path / 's.db'}",
+        "seed_storage_url": (tmp_path / "frames").as_uri(),
+        "bank_sync_s": 0.05,
+    }
+    async with (
+        running(make_settings(tmp_path / "a", **shared), make_parts(ranker, encoder=by_name)) as first,
+        running(make_settings(tmp_path / "b", **shared), make_parts(ranker, encoder=slowly)) as second,
+    ):
+        gone = await first.client.add_seed(clips["red"], SeedRequest(issue="arson"), soon())
+        await first.client.seeds.reindex(ReindexRequest(encoder=FINE), soon())
+        await until_live(first, NEW)
+        assert await asyncio.to_thread(loading.wait, 20)
+        await first.client.seeds.remove(gone.id, "shows a toy", soon(), version=None)
+        added = await first.client.add_seed(clips["green"], SeedRequest(issue="arson"), soon())
+        async with asyncio.timeout(5):
+            while second.pipeline.bank.serving.catalogue.row(added.id) is None:
+                await asyncio.sleep(0.05)
+        meanwhile = await second.client.route(clips["green"], request_for(clips["green"], policy("arson")), soon())
+        loaded.set()
+        await until_live(second, NEW)
+        after = await second.client.route(clips["green"], request_for(clips["green"], policy("arson")), soon())
+    assert (meanwhile.encoder, after.encoder) == (OLD, NEW)
+    for result in (meanwhile, after):
+        assert {match.seed_id for match in result.issues[0].matches} == {added.id}
+
+
+async def test_a_replica_that_needs_long_to_build_is_not_taken_for_dead(
+    tmp_path: Path,
+    clips: Clips,
+    ranker: StandInRanker,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("router_svc.seeds.reindex.STALE_S", 0.6)
+    monkeypatch.setattr("router_svc.seeds.reindex.BEAT_S", 0.1)
+
+    def slowly(spec: EncoderSpec) -> Encoder:
+        time.sleep(2.0 if spec == FINE else 0.0)
+        return by_name(spec)
+
+    shared = {
+        "database_url": f"sqlite:///{tmp_path / 's.db'}",
+        "seed_storage_url": (tmp_path / "frames").as_uri(),
+        "seed_count_s": 0.1,
+    }
+    async with (
+        running(make_settings(tmp_path / "a", **shared), make_parts(ranker, encoder=slowly)) as first,
+        running(make_settings(tmp_path / "b", **shared), make_parts(ranker, encoder=by_name)),
+    ):
+        await first.client.add_seed(clips["red"], SeedRequest(issue="arson"), soon())
+        await first.client.seeds.reindex(ReindexRequest(encoder=FINE), soon())
+        status = await until_live(first, NEW)
+    assert status.encoder == NEW
+    assert "another replica began" not in caplog.text
+
+
+async def test_an_index_on_disk_is_free_for_the_way_back(tmp_path: Path, clips: Clips, ranker: StandInRanker) -> None:
+    async with running(make_settings(tmp_path), make_parts(ranker, encoder=by_name, index=None)) as router:
+        seed = await router.client.add_seed(clips["red"], SeedRequest(issue="arson"), soon())
+        await router.client.seeds.reindex(ReindexRequest(encoder=FINE), soon())
+        await until_live(router, NEW)
+        back = await router.client.seeds.switch(SwitchRequest(encoder=OLD), soon())
+        forth = await router.client.seeds.switch(SwitchRequest(encoder=NEW), soon())
+        result = await router.client.route(clips["red"], request_for(clips["red"], policy("arson")), soon())
+    assert (back.encoder, forth.encoder) == (OLD, NEW)
+    assert result.issues[0].matches[0].seed_id == seed.id
+
+
+async def test_what_served_before_is_closed_although_its_last_user_leaves_meanwhile(
+    tmp_path: Path, clips: Clips, ranker: StandInRanker
+) -> None:
+    closed: list[str] = []
+
+    class Told(MemoryIndex):
+        async def close(self) -> None:
+            await asyncio.sleep(0.2)
+            closed.append(self.name)
+            await super().close()
+
+        name = ""
+
+    def index(encoder: Encoder) -> Told:
+        made = Told(encoder.fingerprint, encoder.dim)
+        made.name = encoder.fingerprint
+        return made
+
+    settings = make_settings(tmp_path, bank_sync_s=2.0)
+    async with running(settings, make_parts(ranker, encoder=by_name, index=index)) as router:
+        await router.client.add_seed(clips["red"], SeedRequest(issue="arson"), soon())
+        await router.client.seeds.reindex(ReindexRequest(encoder=FINE), soon())
+        await until_live(router, NEW)
+        leaving = asyncio.create_task(router.client.seeds.switch(SwitchRequest(encoder=OLD), soon()))
+        await asyncio.sleep(0.1)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        await router.client.seeds.switch(SwitchRequest(encoder=OLD), soon())
+        assert OLD in closed

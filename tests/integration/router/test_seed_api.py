@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from services.contracts import RouteResult, Seed, SeedChange, SeedFilter, SeedRequest
-from services.errors import Conflict, InvalidPayload, NotFound, PreconditionFailed, RouterUnavailable
+from services.errors import Conflict, InvalidPayload, NotFound, Overloaded, PreconditionFailed, RouterUnavailable
 from tests.integration.router.conftest import (
     Running,
     StandInRanker,
@@ -212,8 +212,8 @@ async def test_a_copy_makes_the_same_seed_in_another_bank(tmp_path: Path, clips:
     assert Image.open(BytesIO(frame)).format == "JPEG"
     assert copy.frames[0] == frame
     async with running(make_settings(tmp_path / "b"), make_parts(ranker)) as router:
-        first = await router.client.seeds.restore(copy, soon())
-        again = await router.client.seeds.restore(copy, soon())
+        first = await router.client.seeds.restore(copy, soon(), actor="bob")
+        again = await router.client.seeds.restore(copy, soon(), actor="eve")
         same = await route(router, clips["red"])
         without = copy.model_copy(update={"vectors": None, "frames": copy.frames[:1]})
         with pytest.raises(InvalidPayload):
@@ -221,6 +221,7 @@ async def test_a_copy_makes_the_same_seed_in_another_bank(tmp_path: Path, clips:
     assert first[1]
     assert not again[1]
     assert (first[0].id, first[0].note, first[0].created_at) == (seed.id, "from a", seed.created_at)
+    assert (first[0].created_by, first[0].updated_by, again[0].updated_by) == (seed.created_by, "bob", "bob")
     assert same.issues == found.issues
     async with running(make_settings(tmp_path / "c"), make_parts(ranker)) as router:
         await router.client.seeds.restore(copy.model_copy(update={"vectors": None}), soon())
@@ -268,3 +269,30 @@ async def test_the_bank_takes_so_many_issues(tmp_path: Path, clips: Clips, ranke
         status = await router.client.bank(soon())
     assert answers == [201, 201, 422, 201]
     assert status.seeds == {"arson": 2, "theft": 1}
+
+
+async def test_a_frame_that_is_far_longer_than_wide_is_refused(
+    tmp_path: Path, clips: Clips, ranker: StandInRanker
+) -> None:
+    async with running(make_settings(tmp_path / "a"), make_parts(ranker)) as router:
+        seed = await add(router, clips["red"])
+        copy = await router.client.seeds.copy(seed.id, soon())
+    long = BytesIO()
+    Image.new("RGB", (1, 33)).save(long, "JPEG")
+    async with running(make_settings(tmp_path / "b"), make_parts(ranker)) as router:
+        changed = copy.model_copy(update={"frames": (*copy.frames[:-1], long.getvalue()), "vectors": None})
+        with pytest.raises(InvalidPayload, match="1 x 33 pixels"):
+            await router.client.seeds.restore(changed, soon())
+
+
+async def test_bodies_without_a_video_take_a_place_too(tmp_path: Path, clips: Clips, ranker: StandInRanker) -> None:
+    async with running(make_settings(tmp_path, max_requests=1), make_parts(ranker)) as router:
+        seed = await add(router, clips["red"])
+        copy = await router.client.seeds.copy(seed.id, soon())
+        with router.app.state.admission.place():
+            with pytest.raises(Overloaded):
+                await router.client.seeds.restore(copy, soon())
+            with pytest.raises(Overloaded):
+                await router.client.seeds.add(None, SeedRequest(issue="arson", kind="text", text="red"), soon())
+        again = await router.client.seeds.restore(copy, soon())
+    assert not again[1]

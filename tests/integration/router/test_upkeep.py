@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from services.contracts import Seed, SeedChange, SeedRequest
-from services.errors import NotFound
+from services.errors import Conflict, NotFound
 from tests.integration.router.conftest import Running, StandInRanker, make_parts, make_settings, running, soon
 
 Clips = dict[str, Path]
@@ -53,19 +53,40 @@ async def test_a_recent_removal_keeps_the_frames(tmp_path: Path, clips: Clips, r
         assert frames_of(tmp_path) == {seed.id}
 
 
-async def test_the_sweep_asks_the_storage_once_for_each_seed(
+async def test_a_seed_without_its_frames_becomes_active_once_its_video_was_added_again(
     tmp_path: Path, clips: Clips, ranker: StandInRanker
 ) -> None:
     async with running(make_settings(tmp_path, seed_removed_days=1e-9), make_parts(ranker)) as router:
-        seeds, upkeep = router.client.seeds, router.pipeline.upkeep
+        seeds, sweep = router.client.seeds, router.pipeline.upkeep.sweep
         seed = await add(router, clips["red"])
         gone = await seeds.remove(seed.id, "shows a toy", soon(), version=None)
-        await upkeep.sweep()
-        await upkeep.media.put(seed.id, [b"a frame that came by another way"])
-        await upkeep.sweep()
-        once = frames_of(tmp_path)
+        await sweep()
+        with pytest.raises(Conflict, match="add its video again"):
+            await seeds.change(seed.id, SeedChange(state="active"), soon(), version=gone.version)
+        kept = await seeds.get(seed.id, soon())
+        with pytest.raises(Conflict, match="was removed"):
+            await add(router, clips["red"])
+        again = frames_of(tmp_path)
         back = await seeds.change(seed.id, SeedChange(state="active"), soon(), version=gone.version)
-        await upkeep.sweep()
-        await seeds.remove(seed.id, "shows a toy", soon(), version=back.version)
-        await upkeep.sweep()
-        assert (once, frames_of(tmp_path)) == ({seed.id}, set())
+        await sweep()
+    assert kept.state == "removed"
+    assert again == frames_of(tmp_path) == {seed.id}
+    assert back.state == "active"
+
+
+async def test_frames_of_a_removed_seed_that_came_back_are_deleted_again(
+    tmp_path: Path, clips: Clips, ranker: StandInRanker
+) -> None:
+    async with running(make_settings(tmp_path, seed_removed_days=1e-9), make_parts(ranker)) as router:
+        seeds, sweep = router.client.seeds, router.pipeline.upkeep.sweep
+        seed = await add(router, clips["red"])
+        copy = await seeds.copy(seed.id, soon())
+        await seeds.remove(seed.id, "shows a toy", soon(), version=None)
+        await sweep()
+        with pytest.raises(Conflict):
+            await add(router, clips["red"])
+        await sweep()
+        swept = frames_of(tmp_path)
+        restored, new = await seeds.restore(copy, soon())
+    assert swept == frames_of(tmp_path) == set()
+    assert (restored.state, new) == ("removed", False)

@@ -96,6 +96,25 @@ def test_an_expired_seed_is_passed_over_until_the_index_has_put_it_away() -> Non
     assert catalogue.expired(LATER) == {first.id, second.id}
 
 
+def test_what_the_index_misses_is_searched_for_once_it_has_arrived() -> None:
+    first, second = row(1), row(2)
+    catalogue = Catalogue()
+    catalogue.apply([first, second, row(3, state="paused")], missing={first.id, row(3).id})
+    assert set(catalogue.searchable(NOW)) == {second.id}
+    assert [catalogue.misses(each.id) for each in (first, second, row(3))] == [True, False, False]
+    assert catalogue.last_change == 3
+    revision = catalogue.revision("e", NOW)
+    catalogue.arrived([first.id, second.id, row(3).id, row(4).id])
+    assert set(catalogue.searchable(NOW)) == {first.id, second.id}
+    assert not catalogue.misses(first.id)
+    assert catalogue.revision("e", NOW) == of(first, second).revision("e", NOW) != revision
+    catalogue.apply([row(1, 4)], missing={first.id})
+    assert set(catalogue.searchable(NOW)) == {second.id}
+    catalogue.apply([row(1, 5, state="removed")])
+    catalogue.arrived([first.id])
+    assert set(catalogue.searchable(NOW)) == {second.id}
+
+
 def test_a_row_is_searchable_until_it_expires() -> None:
     assert [row(1, expires_at=SOON).searchable(now) for now in (NOW, SOON)] == [True, False]
     assert row(1).searchable(LATER)

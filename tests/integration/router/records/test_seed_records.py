@@ -136,15 +136,17 @@ async def test_the_watch_quarantines_an_active_seed_and_an_operator_lifts_it(rec
     assert await records.quarantine(made.id, "paused") is None
 
 
-async def test_a_restored_seed_is_as_it_was_but_for_its_version(records: SeedRecords) -> None:
+async def test_a_restored_seed_is_as_it_was_but_for_its_version_and_who_restored_it(records: SeedRecords) -> None:
     removal = SeedRemoval(at=START, by="key_9", why="wrong")
     stats = SeedStats(hits=9, confirmed=1, refuted=8, last_hit_at=START)
     copy = seed(1, version=7, state="removed", removed=removal, stats=stats, quarantined_why="w")
-    kept, new = await records.restore(copy, {OLD: vectors(1)})
+    before = datetime.now(UTC)
+    kept, new = await records.restore(copy, {OLD: vectors(1)}, by="key_3")
     assert new
-    assert kept == copy.model_copy(update={"version": 1})
+    assert before <= kept.updated_at <= datetime.now(UTC)
+    assert kept == copy.model_copy(update={"version": 1, "updated_at": kept.updated_at, "updated_by": "key_3"})
     assert (await records.trials([copy.id]))[copy.id].hits == 0
-    assert await records.restore(seed(1, note="another"), {}) == (kept, False)
+    assert await records.restore(seed(1, note="another"), {}, by="key_4") == (kept, False)
 
 
 async def test_records_that_cannot_be_reached_are_not_ready_until_they_are(
