@@ -6,6 +6,7 @@ then stored at leisure.
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -17,13 +18,16 @@ from prometheus_client import Counter
 
 from services.contracts import Decision, Verdict
 from services.errors import NotFound, NotReady
-from services.storage import Storage, StorageUnavailable
+from services.storage import Storage, StorageUnavailable, make_private
 from services.web import free_bytes
 
 logger = logging.getLogger(__name__)
 
 FIRST_SWEEP_S = 10.0
 SWEEP_EVERY_S = 3_600.0
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+"""Pauses between the tries to store a video double up to this."""
 _AT_ONCE = 4
 """Videos that are stored at a time."""
 _WAITING = re.compile(r"(review|block)\.(dec_[0-9a-f]{32})")
@@ -40,7 +44,7 @@ class Evidence:
         max_waiting_bytes: most bytes of those on their way; further videos are not kept.
         path: directory of the storage where it is local.
         min_free_bytes: that its disk is left with.
-        outcomes: counts `kept`, `failed`, `no_room` and `removed`.
+        outcomes: counts `kept`, `delayed` (the storage failed at first), `failed`, `no_room` and `removed`.
     """
 
     def __init__(
@@ -63,7 +67,8 @@ class Evidence:
         self._outcomes = outcomes
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._waiting_bytes = 0
-        self._moving: dict[str, asyncio.Task[None]] = {}
+        self._moving: dict[str, asyncio.Event] = {}
+        """Videos that are not stored yet; set once each has been tried."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @asynccontextmanager
@@ -82,7 +87,8 @@ class Evidence:
     async def keep(self, decision: Decision, path: Path) -> None:
         """Take the video of a recorded decision out of the spool where its verdict is one to keep; never raises.
 
-        It is stored after this has returned. Where it cannot be kept, its file stays in the spool.
+        It is stored after this has returned, and later where the storage fails. Where it cannot be kept, its file
+        stays in the spool.
         """
         if self._days.get(decision.verdict):
             await asyncio.shield(self._start(self._take(_name(decision), path)))
@@ -92,14 +98,16 @@ class Evidence:
 
         Raises:
             NotFound: it was never kept, or is no longer; the detail says which.
-            NotReady: the storage cannot be reached.
+            NotReady: the storage cannot be reached, or could not be when the video was to be stored.
         """
         moving = self._moving.get(_name(decision))
         if moving is not None:
-            await asyncio.wait([moving])
+            await moving.wait()
         try:
             return await self._storage.fetch(f"{decision.verdict}/{decision.id}", path)
         except FileNotFoundError:
+            if _name(decision) in self._moving:
+                raise NotReady("The video of this decision is not stored yet.", retry_after_s=1.0) from None
             raise NotFound(self._why_missing(decision)) from None
         except StorageUnavailable as error:
             logger.error("a kept video cannot be read", extra={"reason": str(error), "decision_id": decision.id})
@@ -118,7 +126,10 @@ class Evidence:
     async def _sweeping(self) -> None:
         await asyncio.sleep(FIRST_SWEEP_S)
         while True:
-            await self.sweep()
+            try:
+                await self.sweep()
+            except Exception:
+                logger.exception("old videos could not be looked after")
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def _take(self, name: str, path: Path) -> None:
@@ -135,12 +146,27 @@ class Evidence:
 
     def _store_soon(self, name: str, size: int) -> None:
         self._waiting_bytes += size
-        self._moving[name] = task = self._start(self._store(name, size))
-        task.add_done_callback(lambda _: self._moving.pop(name, None))
+        self._moving[name] = tried = asyncio.Event()
 
-    async def _store(self, name: str, size: int) -> None:
+        def ended(_: asyncio.Task[None]) -> None:
+            self._moving.pop(name, None)
+            tried.set()
+
+        self._start(self._store(name, size, tried)).add_done_callback(ended)
+
+    async def _store(self, name: str, size: int, tried: asyncio.Event) -> None:
         """Cancelled, it leaves the file for the next start."""
-        path = self._directory / name
+        path, pause = self._directory / name, FIRST_PAUSE_S
+        while not await self._settled(name, path, size, again=tried.is_set()):
+            tried.set()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+        self._waiting_bytes -= size
+        with suppress(OSError):
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _settled(self, name: str, path: Path, size: int, *, again: bool) -> bool:
+        """Try to store a waiting video: whether it is stored, or never will be. `again`: it was tried before."""
         async with self._slots:
             try:
                 if self._path is not None and await asyncio.to_thread(_free, self._path) - size < self._min_free_bytes:
@@ -148,10 +174,13 @@ class Evidence:
                 else:
                     await self._put(name.replace(".", "/"), path)
             except (StorageUnavailable, OSError) as error:
+                # What is gone, or cannot be read here, will not be stored later either.
+                if await asyncio.to_thread(os.access, path, os.R_OK):
+                    if not again:
+                        self._delayed(name, error)
+                    return False
                 self._failed(name, error)
-        self._waiting_bytes -= size
-        with suppress(OSError):
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+        return True
 
     async def _put(self, key: str, path: Path) -> None:
         # A process that ended between storing a video and removing its file leaves one that is kept already.
@@ -159,10 +188,13 @@ class Evidence:
             await self._storage.put_file(key, path)
             self._outcomes.labels("kept").inc()
 
+    def _delayed(self, name: str, error: Exception) -> None:
+        self._outcomes.labels("delayed").inc()
+        logger.error("a video waits to be kept as evidence", extra={"video": name, "reason": _why(error)})
+
     def _failed(self, name: str, error: Exception) -> None:
         self._outcomes.labels("failed").inc()
-        why = str(error) if isinstance(error, StorageUnavailable) else type(error).__name__
-        logger.error("a video is not kept as evidence", extra={"video": name, "reason": why})
+        logger.error("a video is not kept as evidence", extra={"video": name, "reason": _why(error)})
 
     def _no_room(self, name: str, why: str) -> None:
         self._outcomes.labels("no_room").inc()
@@ -190,6 +222,10 @@ def _name(decision: Decision) -> str:
     return f"{decision.verdict}.{decision.id}"
 
 
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, StorageUnavailable) else type(error).__name__
+
+
 def _left(directory: Path) -> list[tuple[str, int]]:
     """Names and sizes in bytes of what waits in the directory. Blocks."""
     found = directory.iterdir() if directory.is_dir() else ()
@@ -201,12 +237,12 @@ def _rename(path: Path, to: Path, room: int) -> int | None:
     size = path.stat().st_size
     if size > room:
         return None
-    to.parent.mkdir(parents=True, exist_ok=True)
+    make_private(to.parent)
     path.rename(to)
     return size
 
 
 def _free(directory: Path) -> int:
     """Free bytes of the disk that the directory is on, or will be. Blocks."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make_private(directory)
     return free_bytes(directory)

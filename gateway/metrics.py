@@ -67,7 +67,8 @@ class GatewayMetrics:
         )
         self.evidence = Counter(
             "winnow_gateway_evidence_total",
-            "Videos of decisions that were to be kept, by what came of it, and those whose days were over.",
+            "Videos of decisions that were to be kept, by what came of it, and those whose days were over; one that is "
+            "`delayed` by a storage that fails is counted again at its end.",
             ["outcome"],
             registry=registry,
         )

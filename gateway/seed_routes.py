@@ -25,7 +25,7 @@ from services.contracts import (
     SeedRemovalRequest,
     SwitchRequest,
 )
-from services.errors import Conflict, InvalidPayload, NotFound, Overloaded
+from services.errors import Conflict, InvalidPayload, NotFound, Overloaded, UnknownIssue
 from services.web import (
     PROBLEM_RESPONSES,
     Jpeg,
@@ -76,11 +76,14 @@ def seed_api() -> APIRouter:
         "/seeds/restore",
         status_code=201,
         summary="Put a copy of a seed into the bank",
-        responses=seed_responses(201, 200) | PROBLEM_RESPONSES(*BODY_ERRORS, Conflict, Overloaded),
+        responses=seed_responses(201, 200) | PROBLEM_RESPONSES(*BODY_ERRORS, UnknownIssue, Conflict, Overloaded),
         openapi_extra=json_operation(SeedCopy),
     )
     async def restore(request: Request, response: Response) -> Seed:
-        """What `GET /v1/seeds/{seed_id}/copy` of any bank gave; a seed that the bank has stays as it is."""
+        """What `GET /v1/seeds/{seed_id}/copy` of any bank gave; a seed that the bank has stays as it is.
+
+        Its issue is one of the policy's, unless it is a removed seed.
+        """
         return seed_answer(response, *await _desk(request).restore(request))
 
     routes.include_router(_single())

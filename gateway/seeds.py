@@ -50,11 +50,16 @@ class SeedDesk:
             return await self.reception.wanted(self._add_named(request, asked), request)
 
     async def restore(self, request: Request) -> tuple[Seed, bool]:
-        """Put a copy into the bank; whether the bank did not have the seed yet. Errors as in `add`."""
+        """Put a copy into the bank; whether the bank did not have the seed yet. Errors as in `add`.
+
+        Its issue must be one of the policy's, or nobody would search for it; a tombstone is not searched for anyway.
+        """
         deadline_of(request, self.reception.settings)
         with self.reception.admission.place():
             max_bytes = self.reception.settings.max_body_bytes
             copy = await self.reception.json(request, SeedCopy, max_bytes=max_bytes)
+            if copy.seed.state != "removed":
+                self.pipeline.policy.issue(copy.seed.issue)
             return await self.ask(request, lambda router, deadline: router.restore(copy, deadline, actor=actor()))
 
     async def copy(self, request: Request, seed_id: str) -> SeedCopy:

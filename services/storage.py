@@ -66,7 +66,7 @@ class Storage:
         return await self._run(lambda: self._files.read(_checked(key)), leave=True)
 
     async def fetch(self, key: str, path: Path) -> int:
-        """Copies a file into a local one, whose folder exists, and answers its size in bytes.
+        """Copies a file into a local one of its owner's alone, whose folder exists, and answers its size in bytes.
 
         Raises:
             FileNotFoundError: there is none; `path` is not there then either, nor after any other error.
@@ -89,10 +89,13 @@ class Storage:
         await self._run(lambda: self._files.delete(_checked(key)))
 
     async def older(self, folder: str, than: datetime) -> list[str]:
-        """The keys of the files in a folder, at any depth, that were last written before a time; sorted."""
+        """The keys of the files in a folder, at any depth, that were last written before a time; sorted.
+
+        A file whose name is no key is somebody else's, and is passed over.
+        """
         before = than.timestamp()
         written = await self._run(lambda: list(self._files.written(_checked(folder))), leave=True)
-        return sorted(key for key, at in written if at < before)
+        return sorted(key for key, at in written if at < before and _is_key(key))
 
     async def _run(self, work: Callable[[], T], *, leave: bool = False) -> T:
         """`leave`: a caller who is cancelled does not wait for the thread."""
@@ -106,6 +109,16 @@ class Storage:
             # Each file system has errors of its own. Their text may quote what a key or a URL says.
             why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
             raise StorageUnavailable(why) from error
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory, and those above it that are missing, for their owner alone. Blocks; raises OSError."""
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+    except FileNotFoundError:
+        # With parents=True, those above would get the mode that the process gives directories.
+        make_private(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
 
 
 class _KeyError(Exception):
@@ -126,7 +139,10 @@ class _Files(Protocol):
 
 
 class _Directory:
-    """A local directory. fsspec would leave half a file where the process dies, and would not wait for the disk."""
+    """A local directory. fsspec would leave half a file where the process dies, and would not wait for the disk.
+
+    Files and the directories that it makes are their owner's alone.
+    """
 
     def __init__(self, root: str) -> None:
         self._root = Path(root)
@@ -166,11 +182,11 @@ class _Directory:
     @contextlib.contextmanager
     def _writing(self, key: str) -> Iterator[IO[bytes]]:
         target = self._root / key
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_private(target.parent)
         # Where a crash leaves it, `older` names it and `delete` takes it: its name is a key.
         part = target.with_name(f".part-{secrets.token_hex(8)}")
         try:
-            with part.open("xb") as file:
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -244,15 +260,19 @@ def _files(url: str) -> _Files:
     return _Directory(f"{root}/") if isinstance(fs, LocalFileSystem) else _Remote(fs, root)
 
 
+def _is_key(key: str) -> bool:
+    return all(part not in (".", "..") and _PART.fullmatch(part) for part in key.split("/"))
+
+
 def _checked(key: str) -> str:
-    parts = key.split("/")
-    if any(part in (".", "..") or not _PART.fullmatch(part) for part in parts):
+    if not _is_key(key):
         raise _KeyError(f"{key!r} is no key")
     return key
 
 
 def _fetch(files: _Files, key: str, path: Path, left: threading.Event) -> int:
     try:
+        path.touch(mode=0o600)
         files.fetch(key, path)
         size = path.stat().st_size
         if left.is_set():

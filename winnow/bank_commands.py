@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import typer
 from pydantic import SecretStr
 from rich.console import Console
@@ -44,6 +45,7 @@ def load(
         Path, typer.Argument(help="Holds manifest.jsonl and the videos; default: the bundled demo seeds.")
     ] = BUNDLED / "seeds",
     router: Annotated[str, typer.Option(envvar="WINNOW_ROUTER_URL", help="The router.")] = url_of(Ports.router),
+    as_json: AsJson = False,
 ) -> None:
     """Add seeds to the bank of a running router, past the gateway; one that it has already is not added again.
 
@@ -66,7 +68,10 @@ def load(
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         raise typer.Exit(INTERRUPTED) from error
-    console.print(f"{count} seeds are in the bank.")
+    if as_json:
+        typer.echo(json.dumps({"seeds": count}))
+    else:
+        console.print(f"{count} seeds are in the bank.")
 
 
 @app.command("import")
@@ -131,11 +136,13 @@ def export_seeds(
 
     async def work(calls: SeedCalls) -> int:
         export = BankExport(directory)
+        # It is written down and shown: a password that the URL has does not belong there.
+        source = str(httpx.URL(where(url, data_dir)).copy_with(userinfo=b""))
         states = (await calls.bank(Deadline.after(STATUS_TIMEOUT_S))).states
         with progress_bar(stderr_console()) as bar:
             task = bar.add_task("Copying seeds", total=sum(states.values()) or None)
             return await export_bank(
-                calls, export, exported, timeout_s=timeout,
+                calls, export, exported, source=source, timeout_s=timeout,
                 advance=lambda so_far: bar.update(task, completed=so_far.done),
             )  # fmt: skip
 

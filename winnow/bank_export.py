@@ -35,6 +35,7 @@ async def export_bank(
     export: BankExport,
     exported: Exported,
     *,
+    source: str,
     timeout_s: float,
     advance: Callable[[Exported], None],
     patience_s: float = PATIENCE_S,
@@ -47,15 +48,16 @@ async def export_bank(
         calls: of the gateway.
         export: where it goes.
         exported: is filled while the work goes on.
+        source: URL of the gateway.
         timeout_s: seconds for one call.
         advance: told after every page.
         patience_s: how long a busy service is waited for.
 
     Raises:
         WinnowError: the gateway cannot be asked, or refuses the caller. What is saved stays for the next run.
-        OSError, ValueError: the directory cannot be used, or holds a whole export.
+        OSError, ValueError: the directory cannot be used, or holds a whole export, or one of another gateway.
     """
-    versions = await asyncio.to_thread(export.begin)
+    versions = await asyncio.to_thread(export.begin, source)
     async for seeds in every_page(calls, timeout_s, limit=PAGE, patience_s=patience_s):
         wanted = [seed for seed in seeds if versions.get(seed.id) != seed.version]
         exported.earlier += len(seeds) - len(wanted)

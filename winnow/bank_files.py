@@ -14,6 +14,7 @@ from winnow.bank_columns import column_values, record_document, schema
 SEEDS_FILE = "seeds.parquet"
 FRAMES = "frames"
 PARTS = "unfinished"
+SOURCE_FILE = "source"
 ROWS_AT_ONCE = 64
 """Seeds read at once, so that memory does not grow with the bank."""
 
@@ -24,8 +25,8 @@ Record = dict[str, Any]
 class BankExport:
     """An exported bank in a directory, whole or being written.
 
-    Part after part is written into `unfinished/`; `finish` makes `seeds.parquet` of them. Every file gets its name
-    when it is whole.
+    Part after part is written into `unfinished/`, beside a file that says which gateway's bank it is; `finish` makes
+    `seeds.parquet` of them. Every file gets its name when it is whole.
 
     Args:
         directory: of the export.
@@ -44,17 +45,21 @@ class BankExport:
         """Whether the export is finished."""
         return (self.directory / SEEDS_FILE).is_file()
 
-    def begin(self) -> dict[str, int]:
+    def begin(self, source: str) -> dict[str, int]:
         """Make the directory, for its owner alone; the version of every seed that an earlier, unfinished run has saved.
 
+        Args:
+            source: URL of the gateway whose bank it is.
+
         Raises:
-            ValueError: the directory holds a whole export.
+            ValueError: the directory holds a whole export, or an unfinished one of another gateway's bank.
             OSError: it cannot be used.
         """
         if self.whole:
             raise ValueError(f"{self.directory} holds a whole export already: name a new directory.")
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.directory / PARTS).mkdir(exist_ok=True)
+        self._claim(source)
         saved: dict[str, int] = {}
         for _, ids, versions in self._saved():
             saved.update(zip(ids, versions, strict=True))
@@ -127,6 +132,21 @@ class BankExport:
         folder = self.directory / FRAMES / seed.id
         frames = [base64.b64encode((folder / f"{each}.jpg").read_bytes()) for each in range(record["frames"])]
         return SeedCopy.model_validate({**document, "frames": frames})
+
+    def _claim(self, source: str) -> None:
+        path = self.directory / PARTS / SOURCE_FILE
+        begun = path.read_text(encoding="utf-8") if path.is_file() else None
+        if begun == source:
+            return
+        if begun is not None or self._parts():
+            go_on = f", or go on with --url {begun}" if begun else ""
+            raise ValueError(
+                f"{self.directory} holds an unfinished export of {begun or 'another gateway'}, and this one is of "
+                f"{source}: two banks would be mixed. Name a new directory{go_on}."
+            )
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(source, encoding="utf-8")
+        _finish(temporary, path)
 
     @property
     def _seeds(self) -> Path:

@@ -1,5 +1,6 @@
 """The `winnow seeds` commands about single seeds: parse, make one call, turn its outcome into text and an exit code."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -171,7 +172,9 @@ def set_seed(
 @app.command()
 def remove(
     seed_id: SeedArgument,
-    why: Annotated[str, typer.Option(prompt="Why", help="Kept with your name as its tombstone.")],
+    why: Annotated[
+        str | None, typer.Option(help="Kept with your name as its tombstone; at a terminal it is asked for.")
+    ] = None,
     version: Version = None,
     as_json: AsJson = False,
     url: Url = None,
@@ -180,11 +183,13 @@ def remove(
 ) -> None:
     """Remove a seed; `winnow seeds set ID --state active` brings it back."""
 
+    reason = _asked("Why: ") if why is None and not as_json and sys.stdin.isatty() else why or ""
+
     async def work(calls: SeedCalls) -> Seed:
-        if not why.strip():
+        if not reason.strip():
             raise ValueError("Say why it is removed: --why TEXT.")
         found, based_on = await _read(calls, seed_id, version, timeout)
-        return await calls.remove(found, why, Deadline.after(timeout), version=based_on)
+        return await calls.remove(found, reason, Deadline.after(timeout), version=based_on)
 
     _print(ask(work, url=url, data_dir=data_dir), as_json=as_json)
 
@@ -197,6 +202,11 @@ async def _read(calls: SeedCalls, given: str, version: int | None, timeout_s: fl
     """The whole id of a seed, and the version that a change is based on."""
     found = await whole_id(calls, given, timeout_s)
     return found, version or (await calls.get(found, Deadline.after(timeout_s))).version
+
+
+def _asked(question: str) -> str:
+    # typer.prompt writes to stdout, where the seed goes; even with err=True a space.
+    return stderr_console().input(question, markup=False)
 
 
 def _given(share: float | None, expires: str | None, note: str | None) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class SeedRow(RequestModel):
     def _whole(self) -> Self:
         if (self.path is None) is (self.text is None):
             raise ValueError("a row has a path or a text, and not both")
+        if "\0" in (self.path or ""):
+            raise ValueError("a path has no NUL character")
         self.request()
         return self
 

@@ -55,7 +55,7 @@ def compare_seeds(
         counts = Counts(violations, look_alikes, others)
         found = compare(world, console, sizes=seeds or SIZES, counts=counts, draws=draws, rounds=rounds)
         command = "winnow lab compare-seeds" + "".join(f" --seeds {size}" for size in seeds or ())
-        console.print(f"wrote {write(found, command, out)}")
+        console.print(f"wrote {write(found, command, out)}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("compare-kinds")
@@ -100,4 +100,4 @@ def compare_kinds(
             texts(world, encoder, directory, traffic, golden, rounds=rounds) if encoder.supports_text else None,
         )  # fmt: skip
         command = "winnow lab compare-kinds" + (f" --seeds {seeds}" if seeds != 16 else "")
-        console.print(f"wrote {write(found, command, out)}")
+        console.print(f"wrote {write(found, command, out)}", markup=False, highlight=False, soft_wrap=True)

@@ -90,16 +90,22 @@ def number_of_clusters(vectors: Floats32, most: int, *, seed: int) -> Sweep:
 def silhouette_number(vectors: Floats32, most: int, *, seed: int) -> int:
     """The number of clusters, at least 2, with the highest mean silhouette; for comparison.
 
+    Where there are no three different vectors, it is how many there are: nothing could be separated.
+
     Args:
-        vectors: [n, d] unit vectors, n at least 3.
+        vectors: [n, d] unit vectors, n at least 1.
         most: the largest number that is tried.
         seed: of the clusterings.
     """
     from sklearn.metrics import silhouette_score
 
-    numbers = _numbers(min(most, len(vectors) - 1))[1:]
-    scores = {k: float(silhouette_score(vectors, clusters_of(vectors, k, seed=seed, starts=1))) for k in numbers}
-    return max(scores, key=lambda count: (scores[count], -count))
+    different = len(np.unique(vectors, axis=0))
+    scores: dict[int, float] = {}
+    for count in _numbers(min(most, len(vectors) - 1))[1:]:
+        cluster = clusters_of(vectors, count, seed=seed, starts=1)
+        if len(np.unique(cluster)) > 1:  # a silhouette is of two clusters or more
+            scores[count] = float(silhouette_score(vectors, cluster))
+    return max(scores, key=lambda count: (scores[count], -count), default=min(2, most, different))
 
 
 def _held_out(vectors: Floats32, fold: npt.NDArray[np.intp], count: int, seed: int) -> npt.NDArray[np.float32]:

@@ -74,7 +74,7 @@ def select(
         return
     console = Console()
     console.print(table(chosen))
-    console.print(f"wrote {written}", soft_wrap=True)
+    console.print(f"wrote {written}", markup=False, highlight=False, soft_wrap=True)
 
 
 def document(chosen: list[Chosen], method: str, encoder: str, manifest: Path, unreadable: int) -> dict[str, Any]:

@@ -37,7 +37,9 @@ _WAYS = """\
   the best number gives over one seed, in the mean cosine of held-out segments with their nearest seed. By silhouette:
   the number of clusters that are best separated.
 - over random: recall less that of as many random seeds, paired. A random choice is drawn several times: its recall is
-  the mean, and *draws* the lowest and the highest.
+  the mean, and *draws* the lowest and the highest. Random and farthest-first choose from the whole pool,
+  centroid-proximity from what is left of it without near-duplicates: its difference is that of both steps.
+- intervals: the videos alone are drawn anew, not the seeds: neither the random draws nor the start of k-means.
 - cosine: of the pool's segments with their nearest seed, on average."""
 
 

@@ -88,7 +88,7 @@ def write_seeds(chosen: list[Chosen], method: Method, out: Path, *, copy: bool) 
     Args:
         chosen: seeds of the issues.
         method: `centroid-proximity` gives seeds of kind `centroid`, any other one `golden`.
-        out: the folder; a manifest that is there is replaced.
+        out: the folder; a manifest that is there is replaced once the new one is whole.
         copy: put the videos beside the manifest, named by their hashes, so that the folder can be moved; else the
             manifest's paths lead to where they are.
     """
@@ -100,12 +100,25 @@ def write_seeds(chosen: list[Chosen], method: Method, out: Path, *, copy: bool) 
             clip = segment.clip
             path = Path(f"{digest[:32]}{clip.file.suffix}") if copy else _relative(clip.file, out)
             if copy and not (out / path).exists():
-                shutil.copyfile(clip.file, out / path)
+                _copy(clip.file, out / path)
             row = {"path": path.as_posix(), "issue": issue.issue, "kind": kind, "start_s": clip.start_s}
             lines.append(json.dumps(row if clip.end_s is None else {**row, "end_s": clip.end_s}) + "\n")
     manifest = out / "manifest.jsonl"
-    manifest.write_text("".join(lines), encoding="utf-8")
+    part = _part(manifest)
+    part.write_text("".join(lines), encoding="utf-8")
+    part.replace(manifest)
     return manifest
+
+
+def _copy(file: Path, to: Path) -> None:
+    # A copy that is there is not made again: it gets its name when it is whole.
+    part = _part(to)
+    shutil.copyfile(file, part)
+    part.replace(to)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
 
 
 def _relative(file: Path, folder: Path) -> Path:

@@ -82,11 +82,14 @@ def test_the_command_shows_people_a_table_and_leaves_out_what_cannot_be_decoded(
         (tmp_path / row["path"]).write_bytes((source / row["path"]).read_bytes())
     (tmp_path / arson[0]["path"]).write_bytes(b"no video")
     (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in arson))
-    result = run(tmp_path / "own.jsonl", "--out", tmp_path / "seeds", "--copy", "--issue", "arson")
+    # Rich would take the end of this name for markup.
+    out = tmp_path / "seeds[" / "x]"
+    result = run(tmp_path / "own.jsonl", "--out", out, "--copy", "--issue", "arson")
     assert result.exit_code == 0, result.output
     assert "arson" in result.stdout
+    assert f"wrote {out / 'manifest.jsonl'}" in result.stdout
     assert f"left out: {tmp_path / arson[0]['path']}" in result.stderr
-    assert len(list((tmp_path / "seeds").glob("*.mp4"))) == len(read_seed_manifest(tmp_path / "seeds"))
+    assert len(list(out.glob("*.mp4"))) == len(read_seed_manifest(out))
 
 
 @pytest.mark.parametrize(

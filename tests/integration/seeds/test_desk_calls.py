@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from router_svc.bank.protocol import seed_id_of
 from services.api_keys import digest_of, new_key
 from services.clients import GatewayClient
 from services.contracts import BankStatus, NewSeed, SeedChange, SeedCopy, SeedFilter, SeedPage
@@ -95,6 +96,23 @@ async def test_a_frame_and_a_copy_are_given_and_a_copy_can_be_restored(desk: Des
     restored = await desk.client.post("/v1/seeds/restore", content=copied.content, headers=headers)
     assert seed_of(restored).id == seed.id
     refused(await desk.client.post("/v1/seeds/restore", json={}), 422, "invalid_payload")
+
+
+async def test_a_copy_of_an_issue_that_the_policy_does_not_have_is_refused_unless_it_is_a_tombstone(
+    desk: Desk, clips: dict[str, Path]
+) -> None:
+    seed = await desk.seed(clips["green"], clip(0.375))
+    copy = (await desk.client.get(f"/v1/seeds/{seed.id}/copy")).json()
+    seed_id = seed_id_of(seed.sha256, "theft", seed.kind, seed.start_s, seed.end_s)
+    copy["seed"] |= {"issue": "theft", "id": seed_id}
+    desk.network.asked.clear()
+    said = refused(await desk.client.post("/v1/seeds/restore", json=copy), 422, "unknown_issue")
+    assert "the policy knows: arson, smoking" in said
+    assert desk.network.asked == []
+    removal = {"at": copy["seed"]["created_at"], "by": "ops", "why": "wrong"}
+    tomb = {"seed": copy["seed"] | {"state": "removed", "removed": removal}}
+    restored = seed_of(await desk.client.post("/v1/seeds/restore", json=tomb), 201)
+    assert (restored.id, restored.issue, restored.state) == (seed_id, "theft", "removed")
 
 
 async def test_the_bank_can_be_looked_at_and_its_encoder_changed(desk: Desk, clips: dict[str, Path]) -> None:

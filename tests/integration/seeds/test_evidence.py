@@ -15,7 +15,7 @@ from gateway import evidence as evidence_module
 from gateway.evidence import Evidence
 from gateway.settings import Settings
 from services.contracts import Decision, Verdict
-from services.errors import NotFound
+from services.errors import NotFound, NotReady
 from services.storage import Storage, StorageUnavailable
 from tests.integration.gateway.conftest import Running, Start
 
@@ -86,12 +86,19 @@ async def test_any_storage_of_fsspec_will_do(start: Start) -> None:
     assert await Storage("memory://kept-here").read(f"block/{decision.id}") == b"a video"
 
 
-async def test_a_storage_that_fails_costs_the_evidence_and_not_the_decision(start: Start, tmp_path: Path) -> None:
+async def test_a_storage_that_fails_costs_no_decision_and_gets_the_video_once_it_is_back(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence_module, "FIRST_PAUSE_S", 0.01)
     (tmp_path / "occupied").write_bytes(b"a file where a directory should be")
     running = await start(evidence_storage_url=f"file://{tmp_path}/occupied", evidence_min_free_bytes=0)
     decision = await judged(running, BLOCK)
     assert decision.verdict == "block"
-    await until_counted(running, "failed")
+    await until_counted(running, "delayed")
+    assert files(running.settings.evidence_waiting_path) == {f"block.{decision.id}": b"a video"}
+    (tmp_path / "occupied").unlink()
+    await until_counted(running, "kept")
+    assert files(tmp_path / "occupied") == {f"block/{decision.id}": b"a video"}
     await until(lambda: files(running.settings.evidence_waiting_path) == {})
 
 
@@ -234,8 +241,69 @@ async def test_why_there_is_no_video(tmp_path: Path, decision: Decision, days: d
     assert not (tmp_path / "copy").exists()
 
 
+class Away(Storage):
+    """A storage that takes nothing before the test lets it, and notes when it was asked."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.back = False
+        self.asked: list[float] = []
+
+    async def put_file(self, key: str, path: Path) -> None:
+        self.asked.append(time.monotonic())
+        if not self.back:
+            raise StorageUnavailable("Connection refused")
+        await super().put_file(key, path)
+
+
+async def test_a_video_waits_for_a_storage_that_is_away_and_is_tried_less_and_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence_module, "FIRST_PAUSE_S", 0.05)
+    storage = Away(str(tmp_path / "kept"))
+    evidence, count = made(storage, tmp_path, max_waiting_bytes=10)
+    decision = decision_of("block")
+    async with asyncio.timeout(20), evidence.running():
+        await evidence.keep(decision, video(tmp_path))
+        with pytest.raises(NotReady, match="is not stored yet"):
+            await evidence.fetch(decision, tmp_path / "copy")
+        await until(lambda: len(storage.asked) == 4)
+        third, fourth = storage.asked[2:4]
+        assert fourth - third > 0.15, "0.05, 0.1 and 0.2 seconds"
+        assert files(tmp_path / "waiting") == {f"block.{decision.id}": b"a video"}
+        await evidence.keep(decision_of("block", 2), video(tmp_path))
+        assert (count("delayed"), count("failed"), count("no_room")) == (1, 0, 1), "what waits is bounded"
+        storage.back = True
+        await until(lambda: count("kept") == 1)
+        assert await evidence.fetch(decision, tmp_path / "copy") == 7
+        await until(lambda: files(tmp_path / "waiting") == {})
+
+
+async def test_a_gateway_stops_at_once_while_videos_wait_for_the_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence_module, "FIRST_PAUSE_S", 600.0)
+    evidence, count = made(Away(str(tmp_path / "kept")), tmp_path)
+    async with asyncio.timeout(20), evidence.running():
+        await evidence.keep(decision_of("block"), video(tmp_path))
+        await until(lambda: count("delayed") == 1)
+    assert list(files(tmp_path / "waiting").values()) == [b"a video"]
+
+
+async def test_a_waiting_file_that_is_gone_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence_module, "FIRST_PAUSE_S", 0.01)
+    evidence, count = made(Away(str(tmp_path / "kept")), tmp_path, max_waiting_bytes=10)
+    async with asyncio.timeout(20), evidence.running():
+        await evidence.keep(decision_of("block"), video(tmp_path))
+        await until(lambda: count("delayed") == 1)
+        next((tmp_path / "waiting").iterdir()).unlink()
+        await until(lambda: count("failed") == 1)
+        await evidence.keep(decision_of("block", 2), video(tmp_path))
+        await until(lambda: count("delayed") == 2)
+
+
 class Down(Storage):
-    """A storage that cannot be reached the first time."""
+    """A storage that cannot be asked the first two times, once for a reason that nobody thought of."""
 
     asked = 0
 
@@ -243,6 +311,8 @@ class Down(Storage):
         self.asked += 1
         if self.asked == 1:
             raise StorageUnavailable("Connection refused")
+        if self.asked == 2:
+            raise ValueError("odd")
         return await super().older(folder, than)
 
 
@@ -253,10 +323,13 @@ async def test_a_sweep_that_cannot_be_made_is_made_later(tmp_path: Path, monkeyp
     path.parent.mkdir(parents=True)
     path.write_bytes(b"a video")
     os.utime(path, (0, 0))
+    # No key: somebody's copy.
+    (path.parent / "a copy").write_bytes(b"a video")
+    os.utime(path.parent / "a copy", (0, 0))
     evidence, count = made(Down(str(tmp_path / "kept")), tmp_path)
     async with evidence.running():
         await until(lambda: count("removed") == 1)
-    assert not path.exists()
+    assert files(tmp_path / "kept") == {"review/a copy": b"a video"}
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,11 @@ def test_a_busy_service_is_waited_for(gateway: Bank, seeds: Path) -> None:
     assert (result.exit_code, "2 seeds added" in said(result)) == (0, True), result.output
 
 
-def test_what_every_seed_would_meet_ends_the_import(gateway: Bank, seeds: Path) -> None:
+def test_what_every_seed_would_meet_ends_the_import(
+    gateway: Bank, seeds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One after another: a call that is under way when the first one fails may arrive after the import has ended.
+    monkeypatch.setattr(winnow.seed_import, "AT_ONCE", 1)
     gateway.fail_in_add = [Forbidden("Not this scope.")] * 9
     result = run("import", str(seeds))
     assert (result.exit_code, "scope `seeds`" in said(result)) == (1, True)
@@ -125,6 +129,11 @@ def test_what_every_seed_would_meet_ends_the_import(gateway: Bank, seeds: Path) 
         ),
         ("m.jsonl", '{"path": "a", "text": "b", "issue": "x"}', "line 1: Value error, a row has a path or a text"),
         ("m.jsonl", '{"path": "a", "issue": "x", "start_s": 2, "end_s": 1}', "end_s must be greater than start_s"),
+        (
+            "m.jsonl",
+            '{"path": "a", "issue": "x"}\n{"path": "b\\u0000", "issue": "x"}',
+            "line 2: Value error, a path has no",
+        ),
         ("m.csv", "path,issue,nonsense\na,x,\nb,x,y\n", "line 3: nonsense: Extra inputs"),
         ("m.csv", "path,issue\na,x,more\n", "line 2: a cell beyond the header's: Extra inputs"),
         ("m.csv", "path,issue\n", "names no seed"),
@@ -186,6 +195,19 @@ def test_an_export_goes_on_where_it_was_and_is_not_whole_before(gateway: Bank, t
     assert {each.seed.note for each in gateway.restored} == {"changed meanwhile", ""}
     full = run("export", str(out))
     assert (full.exit_code, "holds a whole export already" in said(full)) == (1, True)
+
+
+def test_an_export_does_not_go_on_with_another_bank(
+    gateway: Bank, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = filled(gateway, tmp_path)
+    gateway.fail_in_copy = {kept[2].id: Forbidden("Not this scope.")}
+    port = server.rpartition(":")[2]
+    assert run("export", str(tmp_path / "out"), "--url", f"http://user:hunter2@localhost:{port}").exit_code == 1
+    gateway.fail_in_copy = {}
+    other = run("export", str(tmp_path / "out"))
+    assert (other.exit_code, f"go on with --url http://localhost:{port}." in said(other)) == (1, True), other.output
+    assert run("export", str(tmp_path / "out"), "--url", f"http://localhost:{port}").exit_code == 0
 
 
 def test_a_seed_that_cannot_be_copied_is_told_and_the_others_are_exported(gateway: Bank, tmp_path: Path) -> None:

@@ -17,12 +17,14 @@ from tests.unit.cli.bank import seed_of
 from winnow.bank_files import BankExport, export_in, is_export
 
 NOW = datetime(2026, 11, 3, 12, 30, 1, 250_000, tzinfo=UTC)
+SOURCE = "http://one.example:8080"
 JPEG = b"\xff\xd8 a frame \xff\xd9"
 
 
 def copy_of(name: str, *, frames: int = 2, dim: int = 3, vectors: bool = True, **values: Any) -> SeedCopy:
     kind = "text" if values.get("text") else "golden"
-    seed = seed_of(SeedRequest(issue="arson", kind=kind, text=values.get("text")), name.encode(), **values)
+    data = values.get("text") or name
+    seed = seed_of(SeedRequest(issue="arson", kind=kind, text=values.get("text")), data.encode(), **values)
     floats = struct.pack(f"<{frames * dim}f", *(each + len(name) / 8 for each in range(frames * dim)))
     document = {"encoder": "0123456789abcdef", "dim": dim, "data": base64.b64encode(floats)}
     sent = [] if values.get("text") else [base64.b64encode(JPEG + bytes([each])) for each in range(frames)]
@@ -30,7 +32,7 @@ def copy_of(name: str, *, frames: int = 2, dim: int = 3, vectors: bool = True, *
 
 
 def write(export: BankExport, *parts: list[SeedCopy], finish: bool = True) -> None:
-    export.begin()
+    export.begin(SOURCE)
     for copies in parts:
         for each in copies:
             export.save_frames(each.seed.id, each.frames)
@@ -83,7 +85,22 @@ def test_an_unfinished_export_is_not_a_whole_one_and_says_what_it_has(tmp_path: 
     assert not is_export(tmp_path)
     # What a crash left in the midst of a write.
     (tmp_path / "unfinished" / "000001.tmp").write_bytes(b"PAR1 cut off")
-    assert BankExport(tmp_path).begin() == {copies[0].seed.id: 1, copies[1].seed.id: 3}
+    assert BankExport(tmp_path).begin(SOURCE) == {copies[0].seed.id: 1, copies[1].seed.id: 3}
+
+
+@pytest.mark.parametrize("parts", [(), ([copy_of("a")],)])
+def test_an_unfinished_export_goes_on_from_its_own_gateway_alone(tmp_path: Path, parts: tuple[list[SeedCopy]]) -> None:
+    write(BankExport(tmp_path), *parts, finish=False)
+    with pytest.raises(ValueError, match=f"of http://other.*Name a new directory, or go on with --url {SOURCE}"):
+        BankExport(tmp_path).begin("http://other.example:8080")
+    assert len(BankExport(tmp_path).begin(SOURCE)) == len(parts)
+
+
+def test_parts_of_nobody_knows_which_gateway_are_not_gone_on_with(tmp_path: Path) -> None:
+    write(BankExport(tmp_path), [copy_of("a")], finish=False)
+    (tmp_path / "unfinished" / "source").unlink()
+    with pytest.raises(ValueError, match=r"of another gateway, .* Name a new directory\.$"):
+        BankExport(tmp_path).begin(SOURCE)
 
 
 def test_a_seed_that_was_saved_twice_counts_as_in_the_later_part(tmp_path: Path) -> None:
@@ -96,7 +113,7 @@ def test_a_seed_that_was_saved_twice_counts_as_in_the_later_part(tmp_path: Path)
 def test_a_whole_export_is_not_written_over(tmp_path: Path) -> None:
     write(BankExport(tmp_path), [copy_of("a")])
     with pytest.raises(ValueError, match="holds a whole export already"):
-        BankExport(tmp_path).begin()
+        BankExport(tmp_path).begin(SOURCE)
     assert is_export(tmp_path)
     assert export_in(tmp_path / "seeds.parquet").count() == 1
 

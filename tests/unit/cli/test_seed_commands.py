@@ -1,6 +1,9 @@
 """`winnow seeds` about single seeds, against a bank behind a real HTTP server."""
 
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,8 +20,8 @@ from winnow.supervisor import free_port
 NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
 
 
-def run(*arguments: str, stdin: str | None = None) -> Result:
-    return CliRunner().invoke(app, ["seeds", *arguments], input=stdin)
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["seeds", *arguments])
 
 
 def said(result: Result) -> str:
@@ -199,15 +202,34 @@ def test_a_change_of_nothing_is_an_error(gateway: Bank) -> None:
     assert gateway.asked == []
 
 
-def test_a_removal_asks_why(gateway: Bank) -> None:
+def test_a_removal_asks_why_at_a_terminal_and_not_where_the_seed_goes(gateway: Bank) -> None:
     seed = stored(gateway, 1)[0]
-    assert run("remove", seed.id, "--why", " ").exit_code == 1
-    assert gateway.records[seed.id].state == "active"
-    result = run("remove", seed.id, stdin="shows a bonfire\n")
-    assert result.exit_code == 0, result.output
+    ours, its = os.openpty()
+    try:
+        os.write(ours, b"shows a bonfire\n")
+        result = subprocess.run(
+            [sys.executable, "-m", "winnow", "seeds", "remove", seed.id],
+            stdin=its, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(ours)
+        os.close(its)
+    assert result.returncode == 0, result.stderr
     removed = gateway.records[seed.id].removed
     assert removed is not None
     assert removed.why == "shows a bonfire"
+    assert result.stderr == "Why: "
+    assert "Why: " not in result.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--why", " ")])
+def test_a_removal_without_a_reason_is_an_error_where_nobody_can_be_asked(
+    gateway: Bank, options: tuple[str, ...]
+) -> None:
+    seed = stored(gateway, 1)[0]
+    result = run("remove", seed.id, *options)
+    assert (result.exit_code, "--why TEXT" in said(result), result.stdout) == (1, True, ""), result.output
+    assert gateway.records[seed.id].state == "active"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def test_load_adds_seeds_to_a_bank_whatever_it_holds(gateway: Bank, seeds: Path,
         assert "2 seeds are in the bank." in result.output
     assert set(gateway.seeds) == {"a.mp4", "b.mp4"}
     assert gateway.tokens == {"Bearer secret"}
+    assert run("load", str(seeds), "--router", server, "--json").stdout == '{"seeds": 2}\n'
 
 
 def test_a_seed_that_the_router_refuses_ends_the_load(gateway: Bank, seeds: Path, server: str) -> None:

@@ -147,6 +147,13 @@ async def test_old_files_are_named_by_their_keys(storage: Storage) -> None:
     assert await storage.older("media", now - timedelta(seconds=60)) == []
 
 
+async def test_a_file_with_a_name_that_is_no_key_is_passed_over(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    await storage.put("media/1", b"x")
+    (tmp_path / "media" / "a copy").write_bytes(b"x")
+    assert await storage.older("media", datetime.now(UTC) + timedelta(seconds=5)) == ["media/1"]
+
+
 async def test_the_age_of_a_file_counts_from_when_it_was_last_written(tmp_path: Path) -> None:
     storage = Storage(f"file://{tmp_path}")
     await storage.put("media/1", b"x")
@@ -214,11 +221,17 @@ async def test_what_a_crash_left_behind_can_be_found_and_deleted(tmp_path: Path)
     assert list((tmp_path / "media").iterdir()) == []
 
 
-async def test_files_get_the_mode_that_the_process_gives_files(tmp_path: Path) -> None:
-    await Storage(str(tmp_path)).put("one", b"x")
-    (tmp_path / "two").write_bytes(b"x")
-    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("one", "two")]
-    assert modes[0] == modes[1]
+async def test_what_is_written_is_its_owners_alone_and_what_was_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir(mode=0o755)
+    storage = Storage(str(tmp_path / "there" / "storage"))
+    source = tmp_path / "source"
+    source.write_bytes(DATA)
+    await storage.put("media/a/1", b"x")
+    await storage.put_file("media/a/2", source)
+    await storage.fetch("media/a/1", tmp_path / "fetched")
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in [*tmp_path.rglob("*")] if each != source}
+    directories = {"there": 0o755, **dict.fromkeys(("storage", "media", "a"), 0o700)}
+    assert modes == directories | dict.fromkeys(("1", "2", "fetched"), 0o600)
 
 
 async def test_a_storage_that_fails_is_unavailable_and_its_text_is_not_told(

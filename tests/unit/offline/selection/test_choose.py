@@ -88,6 +88,14 @@ def test_the_number_of_seeds_is_the_smallest_with_most_of_what_more_can_give() -
     assert max(found.scores) == 40
 
 
+@pytest.mark.parametrize(
+    ("degrees", "most", "number"),
+    [([0], 9, 1), ([0, 90], 9, 2), ([7, 7, 7, 7], 9, 1), ([0, 0, 90, 90], 9, 2), ([0, 45, 90], 1, 1)],
+)
+def test_a_silhouette_needs_something_to_separate(degrees: list[float], most: int, number: int) -> None:
+    assert silhouette_number(unit(degrees), most, seed=0) == number
+
+
 def test_the_number_of_seeds_is_bounded() -> None:
     assert number_of_clusters(CLOUDS, 2, seed=0).count <= 2
     assert number_of_clusters(CLOUDS[:1], 9, seed=0).count == 1
@@ -142,3 +150,32 @@ def test_the_manifest_is_one_that_the_bank_reads(tmp_path: Path, copy: bool) -> 
     assert sum(row.end_s is None for row in rows) == 1
     assert {row.start_s for row in rows} == {0.5}
     assert all(path.parent == Path() for path in paths) is copy
+
+
+def test_what_could_not_be_written_whole_gets_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "seeds"
+    videos.mkdir()
+    chosen = select_seeds(pool_of(videos), "all", count=None)
+    whole = write_seeds(chosen, "all", out, copy=False).read_bytes()
+
+    def cut_off(source: Path, to: Path) -> None:
+        to.write_bytes(source.read_bytes()[:3])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("offline.selection.select.shutil.copyfile", cut_off)
+    with pytest.raises(OSError, match="No space left"):
+        write_seeds(chosen, "all", out, copy=True)
+    monkeypatch.undo()
+    assert list(out.glob("*.mp4")) == []
+    write_seeds(chosen, "all", out, copy=True)
+    assert {path.read_bytes() for path in out.glob("*.mp4")} == {b"video %d" % number for number in (0, 1, 2, 3, 5)}
+    assert list(out.glob("*.part")) == []
+
+    def full(path: Path, text: str, **_: str) -> None:
+        path.write_bytes(text.encode()[:3])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_seeds(chosen[:1], "all", out, copy=False)
+    assert (out / "manifest.jsonl").read_bytes().count(b"\n") == whole.count(b"\n")
