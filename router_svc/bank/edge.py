@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from router_svc.bank.exact import Arrays
 from router_svc.bank.points import Stored, entries_of, last_of_each, pages, portions
-from router_svc.bank.protocol import Entry, Found, Group, Vectors
+from router_svc.bank.protocol import NOTHING, Entry, Excluded, Found, Group, Vectors
 from router_svc.bank.shard import InUse, Shard, ShardBroken
 from services.deadline import Deadline
 from services.errors import DeadlineExceeded, NotReady
@@ -89,11 +89,11 @@ class EdgeIndex:
         groups: Sequence[Group],
         limit: int,
         *,
-        exclude: Collection[str] = (),
+        exclude: Excluded = NOTHING,
         deadline: Deadline | None = None,
     ) -> Found:
         """See VectorIndex. DeadlineExceeded: the deadline passed while other work was done, or between two groups."""
-        return await self._call(lambda: self._search(vectors, groups, limit, frozenset(exclude), deadline))
+        return await self._call(lambda: self._search(vectors, groups, limit, exclude, deadline))
 
     async def seed_ids(self) -> frozenset[str]:
         """See VectorIndex."""
@@ -186,7 +186,7 @@ class EdgeIndex:
             self._unflushed = 0
 
     def _search(
-        self, vectors: Vectors, groups: Sequence[Group], limit: int, exclude: frozenset[str], deadline: Deadline | None
+        self, vectors: Vectors, groups: Sequence[Group], limit: int, exclude: Excluded, deadline: Deadline | None
     ) -> Found:
         shard = self._opened()
         if deadline is not None:
@@ -197,7 +197,7 @@ class EdgeIndex:
         for group in groups:
             if deadline is not None:
                 deadline.check()
-            found[group] = shard.best(vectors, group, limit, exclude)
+            found[group] = shard.best(vectors, group, limit, exclude.get(group, ()))
         return found
 
     def _seed_ids(self) -> frozenset[str]:

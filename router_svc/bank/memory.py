@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from router_svc.bank.protocol import Entry, Found, Group, Hit, Vectors
+from router_svc.bank.protocol import NOTHING, Entry, Excluded, Found, Group, Hit, Vectors
 from services.deadline import Deadline
 
 
@@ -39,11 +39,11 @@ class MemoryIndex:
         groups: Sequence[Group],
         limit: int,
         *,
-        exclude: Collection[str] = (),
+        exclude: Excluded = NOTHING,
         deadline: Deadline | None = None,
     ) -> Found:
         """See VectorIndex."""
-        return {group: self._best(vectors, group, limit, exclude) for group in groups}
+        return {group: self._best(vectors, group, limit, exclude.get(group, ())) for group in groups}
 
     async def seed_ids(self) -> frozenset[str]:
         """See VectorIndex."""

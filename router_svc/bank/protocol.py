@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -58,6 +59,12 @@ Found = Mapping[Group, Sequence[Sequence[Hit]]]
 """For each group and each frame the hits, most similar first. A group without entries may be absent."""
 
 
+Excluded = Mapping[Group, Collection[str]]
+"""Seeds of each group that a search passes over. By group, because every query carries its own to a server."""
+
+NOTHING: Excluded = MappingProxyType({})
+
+
 class VectorIndex(Protocol):
     """Frame vectors under seed ids, of one encoder. Derived from the seed records: it may be lost and is built again.
 
@@ -86,7 +93,7 @@ class VectorIndex(Protocol):
         groups: Sequence[Group],
         limit: int,
         *,
-        exclude: Collection[str] = (),
+        exclude: Excluded = NOTHING,
         deadline: Deadline | None = None,
     ) -> Found:
         """Of each group: the `limit` most similar vectors for each of the [n, dim] frame vectors.

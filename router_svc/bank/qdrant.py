@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from qdrant_client import QdrantClient, models
 
 from router_svc.bank.points import GROUP, SEED, last_of_each, pages, points_of, portions
-from router_svc.bank.protocol import Entry, Found, Group, Hit, Vectors
+from router_svc.bank.protocol import NOTHING, Entry, Excluded, Found, Group, Hit, Vectors
 from services.deadline import Deadline
 from services.errors import DeadlineExceeded, NotReady
 
@@ -27,6 +27,8 @@ _PAGE = 10_000
 _PORTION_NUMBERS = 250_000
 # Queries in one call: what a thread still does when its caller has left.
 _QUERIES = 128
+# Ids that the queries of one call pass over: 9 MB of JSON.
+_IDS = 250_000
 
 
 class QdrantIndex:
@@ -117,7 +119,7 @@ class QdrantIndex:
         groups: Sequence[Group],
         limit: int,
         *,
-        exclude: Collection[str] = (),
+        exclude: Excluded = NOTHING,
         deadline: Deadline | None = None,
     ) -> Found:
         """See VectorIndex. A thread whose caller has left ends with the call to the server that it is in."""
@@ -206,11 +208,12 @@ class QdrantIndex:
         vectors: Vectors,
         groups: Sequence[Group],
         limit: int,
-        exclude: Collection[str],
+        exclude: Excluded,
         deadline: Deadline | None,
     ) -> Found:
         queries = vectors.tolist()
-        at_a_time = max(1, _QUERIES // max(1, len(queries)))
+        longest = max((len(exclude.get(group, ())) for group in groups), default=0)
+        at_a_time = max(1, min(_QUERIES, _IDS // max(1, longest)) // max(1, len(queries)))
         found: dict[Group, list[list[Hit]]] = {}
         for start in range(0, len(groups), at_a_time):
             asked = groups[start : start + at_a_time]
@@ -218,7 +221,7 @@ class QdrantIndex:
                 deadline.check()
             requests = [
                 models.QueryRequest(query=query, filter=chosen, limit=limit, with_payload=[SEED])
-                for chosen in (_group_without(group, exclude) for group in asked)
+                for chosen in (_group_without(group, exclude.get(group, ())) for group in asked)
                 for query in queries
             ]
             answers = client.query_batch_points(self._collection, requests, timeout=self._call_timeout(deadline))

@@ -147,16 +147,21 @@ class Catalogue:
         """Told that the index does not hold these expired seeds: no search has to pass over them any longer."""
         self._expired.difference_update(seed_ids)
 
-    def excluded(self, sha256: str, now: datetime) -> set[str]:
-        """Seeds of the index that a video is not compared with: expired, or the video is outside of their share.
+    def excluded(self, sha256: str, now: datetime) -> dict[Group, set[str]]:
+        """Seeds of the index, by group, that a video is not compared with: expired, or it is outside of their share.
 
         Args:
             sha256: of the video's bytes.
             now: the time.
         """
         self._expire(now)
-        outside = {seed_id for seed_id, row in self._shared.items() if not takes_part(sha256, seed_id, row.share)}
-        return outside | self._expired
+        found: dict[Group, set[str]] = {}
+        for seed_id, row in self._shared.items():
+            if not takes_part(sha256, seed_id, row.share):
+                found.setdefault(row.group, set()).add(seed_id)
+        for seed_id in self._expired:
+            found.setdefault(self._rows[seed_id].group, set()).add(seed_id)
+        return found
 
     def revision(self, encoder: str, now: datetime) -> str:
         """16 hex digits that name the encoder and the searchable seeds with their shares, and nothing else.

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import warnings
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from router_svc.bank import Entry, Found, Group, Vectors
+from router_svc.bank import NOTHING, Entry, Excluded, Found, Group, Vectors
 from router_svc.bank.points import points_of
 from tests.bench.helper import Command, serve
 
@@ -42,9 +42,9 @@ class ArraysAlone:
         self._arrays.put(entries)
 
     async def search(
-        self, vectors: Vectors, groups: Sequence[Group], limit: int, *, exclude: Collection[str] = ()
+        self, vectors: Vectors, groups: Sequence[Group], limit: int, *, exclude: Excluded = NOTHING
     ) -> Found:
-        return await asyncio.to_thread(self._arrays.search, vectors, groups, limit, frozenset(exclude))
+        return await asyncio.to_thread(self._arrays.search, vectors, groups, limit, exclude)
 
 
 def unit(count: int, rng: np.random.Generator) -> Vectors:

@@ -2,12 +2,12 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from router_svc.bank import Entry, Found, Group, MemoryIndex, Vectors
+from router_svc.bank import NOTHING, Entry, Excluded, Found, Group, MemoryIndex, Vectors
 from services.contracts import SeedRequest
 from services.deadline import Deadline
 from services.errors import NotReady, RouterUnavailable
@@ -51,7 +51,7 @@ class FragileIndex(MemoryIndex):
         groups: Sequence[Group],
         limit: int,
         *,
-        exclude: Collection[str] = (),
+        exclude: Excluded = NOTHING,
         deadline: Deadline | None = None,
     ) -> Found:
         self._require()

@@ -68,7 +68,8 @@ async def test_every_call_is_made_over_grpc(listening: tuple[Heard, int]) -> Non
     index = QdrantIndex("http://127.0.0.1:9", ENCODER, DIM, api_key=SecretStr("k3y"), grpc_port=port, shards=3)
     await index.open()
     await index.put([Entry(sid(1), ARSON, unit(2))])
-    found = await index.search(unit(2), [ARSON, Group("smoking", True)], 3, exclude=[sid(7)])
+    exclude = {ARSON: [sid(7)], Group("smoking", True): [sid(8)]}
+    found = await index.search(unit(2), [ARSON, Group("smoking", True)], 3, exclude=exclude)
     assert {group: [list(hits) for hits in each] for group, each in found.items()} == {
         ARSON: [[], []],
         Group("smoking", True): [[], []],
@@ -86,5 +87,6 @@ async def test_every_call_is_made_over_grpc(listening: tuple[Heard, int]) -> Non
     assert isinstance(asked, grpc.QueryBatchPoints)
     query = asked.query_points[2]
     assert query.filter.must[0].field.match.keyword == "smoking/negative"
-    assert list(query.filter.must_not[0].field.match.keywords.strings) == [sid(7)]
+    passed_over = [list(each.filter.must_not[0].field.match.keywords.strings) for each in asked.query_points]
+    assert passed_over == [[sid(7)], [sid(7)], [sid(8)], [sid(8)]], "each query carries those of its own group"
     assert list(query.query.nearest.dense.data) == pytest.approx(unit(2)[0].tolist())

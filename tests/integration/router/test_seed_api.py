@@ -183,7 +183,7 @@ async def test_what_has_expired_leaves_the_index_and_a_later_expiry_brings_it_ba
         kept = await serving.engine.index.seed_ids()
     assert held == {seed.id, other.id}
     assert over >= soon_over
-    assert passed_over == set()
+    assert passed_over == {}
     assert kept == {seed.id}
     assert seed.id not in {match.seed_id for match in without.issues[0].matches}
     assert with_it.issues[0].matches[0].seed_id == seed.id

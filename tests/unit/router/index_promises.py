@@ -86,9 +86,10 @@ class IndexPromises:
         index = await opened(make)
         frame = unit(1)
         await index.put([Entry(sid(i), ARSON, near(frame[0], 0.9 - i / 10)) for i in range(5)])
-        found = (await index.search(frame, [ARSON], 3, exclude={sid(0), sid(2), sid(77)}))[ARSON]
+        exclude = {ARSON: {sid(0), sid(2), sid(77)}, SMOKING: {sid(1)}}
+        found = (await index.search(frame, [ARSON], 3, exclude=exclude))[ARSON]
         assert [hit.seed_id for hit in found[0]] == [sid(1), sid(3), sid(4)]
-        none = await index.search(frame, [ARSON], 3, exclude=[sid(i) for i in range(5)])
+        none = await index.search(frame, [ARSON], 3, exclude={ARSON: [sid(i) for i in range(5)]})
         assert list(none.get(ARSON, [[]])[0]) == []
         await index.close()
 
@@ -163,7 +164,7 @@ class IndexPromises:
                 for each in (index, oracle):
                     await each.remove([sid(i) for i in chosen])
         frames, limit = unit(3, rng), data.draw(st.integers(1, 9))
-        exclude = {sid(i) for i in data.draw(st.sets(seeds, max_size=4))}
+        exclude = {group: {sid(i) for i in data.draw(st.sets(seeds, max_size=4))} for group in GROUPS}
         ours = await index.search(frames, GROUPS, limit, exclude=exclude)
         theirs = await oracle.search(frames, GROUPS, limit, exclude=exclude)
         assert await index.seed_ids() == await oracle.seed_ids()

@@ -177,11 +177,11 @@ async def test_it_finds_the_same_before_and_after_it_outgrows_memory(tmp_path: P
     index = EdgeIndex(tmp_path, ENCODER, DIM, memory_vectors=20)
     await index.open()
     await index.put([Entry(sid(i), GROUPS[i % 3], unit(2)) for i in range(10)])
-    before = await index.search(unit(2), GROUPS, 3, exclude=[sid(4)])
+    before = await index.search(unit(2), GROUPS, 3, exclude={GROUPS[1]: [sid(4)]})
     assert index._arrays is not None
     await index.put([Entry(sid(99), GROUPS[0], -unit(1))])
     assert index._arrays is None
-    after = await index.search(unit(2), GROUPS, 3, exclude=[sid(4)])
+    after = await index.search(unit(2), GROUPS, 3, exclude={GROUPS[1]: [sid(4)]})
     for group, frame in itertools.product(GROUPS, range(2)):
         expected = [hit.similarity for hit in before[group][frame]]
         assert [hit.similarity for hit in after[group][frame]] == pytest.approx(expected, abs=1e-5)
