@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -174,8 +175,8 @@ class Evidence:
                 else:
                     await self._put(name.replace(".", "/"), path)
             except (StorageUnavailable, OSError) as error:
-                # What is gone, or cannot be read here, will not be stored later either.
-                if await asyncio.to_thread(os.access, path, os.R_OK):
+                days = self._days.get("block" if name.startswith("block.") else "review", 0)
+                if await asyncio.to_thread(_worth_waiting, path, days):
                     if not again:
                         self._delayed(name, error)
                     return False
@@ -240,6 +241,14 @@ def _rename(path: Path, to: Path, room: int) -> int | None:
     make_private(to.parent)
     path.rename(to)
     return size
+
+
+def _worth_waiting(path: Path, days: int) -> bool:
+    """Whether a file may be stored later: it can be read here, and its days are not over. Blocks."""
+    try:
+        return os.access(path, os.R_OK) and time.time() - path.stat().st_mtime < days * 86_400.0
+    except OSError:
+        return False
 
 
 def _free(directory: Path) -> int:

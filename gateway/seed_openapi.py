@@ -16,8 +16,6 @@ from services.errors import (
     NotReady,
     NoVideoStream,
     Overloaded,
-    PreconditionFailed,
-    PreconditionRequired,
     RouterUnavailable,
     SourceRefused,
     TooLarge,
@@ -30,16 +28,14 @@ from services.errors import (
     UrlRefused,
     VideoRefused,
 )
-from services.web import UPLOAD_ERRORS, narrowed, upload_operation
+from services.web import UPLOAD_ERRORS, VIDEO_KINDS, narrowed, upload_operation
 
 ASK_ERRORS = (MalformedRequest, Unauthorized, Forbidden, NotReady, RouterUnavailable, DeadlineExceeded)
 BODY_ERRORS = (*ASK_ERRORS, UploadTooSlow, TooLarge, InvalidPayload)
-CHANGE_ERRORS = (NotFound, Conflict, PreconditionFailed, PreconditionRequired)
 VIDEO_ERRORS = (UnsupportedMedia, NoVideoStream, TruncatedVideo, UndecodableVideo, VideoRefused)
 FETCH_ERRORS = (UrlRefused, FetchFailed, FetchTimeout, SourceRefused)
 ADD_ERRORS = (*ASK_ERRORS, *UPLOAD_ERRORS, UnknownIssue, *VIDEO_ERRORS, *FETCH_ERRORS, NotFound, Conflict, Overloaded)
 
-VIDEO_KINDS = {"enum": ["golden", "centroid", "feedback", "negative"]}
 SOURCES = ("text", "url", "decision_id")
 EXAMPLE = {"issue": "weapon_threat", "start_s": 3.5, "end_s": 6.0, "share": 0.1, "note": "seen in three uploads today"}
 

@@ -8,7 +8,6 @@ from gateway.seed_openapi import (
     ADD_ERRORS,
     ASK_ERRORS,
     BODY_ERRORS,
-    CHANGE_ERRORS,
     new_seed_operation,
 )
 from gateway.seeds import SeedDesk, actor
@@ -27,6 +26,7 @@ from services.contracts import (
 )
 from services.errors import Conflict, InvalidPayload, NotFound, Overloaded, UnknownIssue
 from services.web import (
+    CHANGE_ERRORS,
     PROBLEM_RESPONSES,
     Jpeg,
     PathId,

@@ -30,14 +30,14 @@ from services.errors import (
     NotFound,
     NotReady,
     Overloaded,
-    PreconditionFailed,
-    PreconditionRequired,
     TooLarge,
     Unauthorized,
     UploadTooSlow,
 )
 from services.web import (
+    CHANGE_ERRORS,
     PROBLEM_RESPONSES,
+    VIDEO_KINDS,
     Jpeg,
     PathId,
     PathIndex,
@@ -64,9 +64,7 @@ M = TypeVar("M", bound=BaseModel)
 
 ASK_ERRORS = (MalformedRequest, Unauthorized, NotReady, DeadlineExceeded)
 BODY_ERRORS = (*ASK_ERRORS, InvalidPayload, TooLarge, UploadTooSlow)
-CHANGE_ERRORS = (NotFound, Conflict, PreconditionFailed, PreconditionRequired)
 DEADLINE = {"parameters": [deadline_parameter()]}
-VIDEO_KINDS = {"enum": ["golden", "centroid", "feedback", "negative"]}
 
 
 def seed_api() -> APIRouter:

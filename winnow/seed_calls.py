@@ -17,6 +17,7 @@ from rich.console import Console
 
 from services.clients import GatewayClient, SeedCalls
 from services.contracts import Seed, SeedFilter
+from services.contracts.seeds import SEED_ID
 from services.deadline import Deadline
 from services.errors import NotReady, Overloaded, RouterUnavailable, WinnowError
 from winnow.display import stderr_console
@@ -38,7 +39,6 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
 BUSY = (Overloaded, NotReady, RouterUnavailable)
 
-_FULL = re.compile(r"[0-9a-f]{32}")
 _PREFIX = re.compile(rf"[0-9a-f]{{{SHORTEST},31}}")
 _ADVICE = ADVICE | {
     "not_found": "`winnow seeds list` names what the bank holds; check --url where this address is not a gateway's.",
@@ -151,7 +151,7 @@ async def whole_id(calls: SeedCalls, given: str, timeout_s: float) -> str:
         ValueError: it cannot be the beginning of an id, or no seed or several have it.
     """
     text = given.strip().lower()
-    if _FULL.fullmatch(text):
+    if SEED_ID.fullmatch(text):
         return text
     if not _PREFIX.fullmatch(text):
         raise ValueError(f"{given!r} is not the id of a seed: 32 hexadecimal digits, or the first {SHORTEST} or more.")

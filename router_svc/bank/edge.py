@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -96,8 +95,15 @@ class EdgeIndex:
         return await self._call(lambda: self._search(vectors, groups, limit, exclude, deadline))
 
     async def seed_ids(self) -> frozenset[str]:
-        """See VectorIndex."""
-        return await self._call(self._seed_ids)
+        """See VectorIndex. Searches run between the pages that are read."""
+        in_memory = await self._call(self._in_memory)
+        if in_memory is not None:
+            return in_memory
+        read = await self._call(lambda: self._opened().pages(vectors=False))
+        found: set[str] = set()
+        while page := await self._call(lambda: next(read, None)):
+            found.update(point.seed_id for point in page)
+        return frozenset(found)
 
     async def ping(self) -> None:
         """See VectorIndex."""
@@ -200,8 +206,6 @@ class EdgeIndex:
             found[group] = shard.best(vectors, group, limit, exclude.get(group, ()))
         return found
 
-    def _seed_ids(self) -> frozenset[str]:
-        shard = self._opened()
-        if self._arrays is not None:
-            return self._arrays.seed_ids
-        return frozenset(point.seed_id for point in chain.from_iterable(shard.pages(vectors=False)))
+    def _in_memory(self) -> frozenset[str] | None:
+        self._opened()
+        return None if self._arrays is None else self._arrays.seed_ids

@@ -166,12 +166,12 @@ class SeedBank:
             if not serving.synced and row.live != serving.fingerprint:
                 # Every seed would be embedded for an encoder that is not to serve.
                 raise NotReady(f"the live encoder {row.live} is being loaded")
-            if time.monotonic() - self._checked_at > self._check_s:
-                self._checked_at = time.monotonic()
-                await serving.check()
             if not serving.synced or row.change > serving.seen:
                 await serving.catch_up()
                 serving.seen = row.change
+            if time.monotonic() - self._checked_at > self._check_s:
+                self._checked_at = time.monotonic()
+                await serving.check()
             await serving.put_away_expired()
             if self._named != row.live == serving.fingerprint:
                 await serving.engine.index.make_live()

@@ -1,14 +1,12 @@
 """The frames of seeds in storage: what people look at, and what another encoder is built from."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+from services.contracts.seeds import SEED_ID
 from services.errors import NotFound, NotReady
 from services.storage import Storage, StorageUnavailable
-
-_SEED_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class SeedMedia:
@@ -65,7 +63,7 @@ class SeedMedia:
 
 def _folder(seed_id: str) -> str:
     # An id may come from anybody, and must not lead to another file.
-    if _SEED_ID.fullmatch(seed_id) is None:
+    if SEED_ID.fullmatch(seed_id) is None:
         raise NotFound("There is no seed of this id.")
     return f"seeds/{seed_id}"
 

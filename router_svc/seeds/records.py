@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +17,7 @@ from router_svc.seeds.records_counts import CountRecords
 from router_svc.seeds.records_vectors import VectorRecords, vector_row
 from router_svc.seeds.tables import seed_of, seed_vectors, seeds, values_of
 from services.contracts import FieldProblem, Seed, SeedChange, SeedFilter, SeedPage, SeedStats
+from services.contracts.seeds import SEED_ID
 from services.database import without_nul
 from services.errors import Conflict, InvalidPayload, NotFound, PreconditionFailed
 
@@ -25,8 +25,6 @@ __all__ = ["BankRow", "Row", "SeedRecords"]
 
 WATCH = "watch"
 """Who quarantines."""
-
-_SEED_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class SeedRecords(VectorRecords, CountRecords, BankRecords):
@@ -173,7 +171,7 @@ class SeedRecords(VectorRecords, CountRecords, BankRecords):
 
 async def _find(connection: AsyncConnection, seed_id: str) -> RowMapping | None:
     # PostgreSQL refuses a parameter with a NUL, and an id may come from anybody.
-    if _SEED_ID.fullmatch(seed_id) is None:
+    if SEED_ID.fullmatch(seed_id) is None:
         return None
     return (await connection.execute(select(seeds).where(seeds.c.id == seed_id))).mappings().one_or_none()
 
@@ -200,7 +198,7 @@ def _place_of(cursor: str) -> tuple[datetime, str]:
         created_at = datetime.fromisoformat(at).astimezone(UTC)
     except (binascii.Error, ValueError, OverflowError):
         created_at, seed_id = None, ""
-    if created_at is None or _SEED_ID.fullmatch(seed_id) is None:
+    if created_at is None or SEED_ID.fullmatch(seed_id) is None:
         problem = FieldProblem(pointer="cursor", detail="is not the `next_cursor` of a page")
         raise InvalidPayload("The cursor is not one that this list gave out.", errors=(problem,))
     return created_at, seed_id

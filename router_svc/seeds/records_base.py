@@ -13,7 +13,6 @@ from services.database import Database, StoreUnavailable, Work
 from services.errors import NotReady
 
 T = TypeVar("T")
-E = TypeVar("E")
 
 BATCH = 500
 """Ids in one statement: a database allows only so many parameters."""
@@ -91,11 +90,6 @@ def new_rows(database: Database, table: Table) -> Any:
     """An INSERT that can say what happens to a row that is there: both databases can, each with its own class."""
     inserts: dict[str, type[Insert]] = {"sqlite": sqlite.Insert, "postgresql": postgresql.Insert}
     return inserts[database.backend](table)
-
-
-def batches(items: Sequence[E]) -> Iterator[Sequence[E]]:
-    """The items in order, at most BATCH at a time."""
-    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from datetime import datetime
 from sqlalchemy import bindparam, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from router_svc.seeds.records_base import RecordsBase, batches
+from router_svc.bank.points import pages
+from router_svc.seeds.records_base import BATCH, RecordsBase
 from router_svc.seeds.tables import UtcTime, seeds
 from router_svc.seeds.watch import SeedHits
 from services.contracts import SeedState, SeedStats
@@ -57,7 +58,7 @@ class CountRecords(RecordsBase):
                 (seeds.c.refuted - seeds.c.refuted_before).label("refuted"),
             )
             found = {}
-            for ids in batches(list(seed_ids)):
+            for ids in pages(seed_ids, BATCH):
                 query = select(seeds.c.id, *counts, seeds.c.last_hit_at).where(seeds.c.id.in_(ids))
                 for row in (await connection.execute(query)).mappings():
                     found[row["id"]] = SeedStats.model_validate(dict(row))

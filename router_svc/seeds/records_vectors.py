@@ -7,8 +7,9 @@ import numpy as np
 from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from router_svc.bank.points import pages
 from router_svc.bank.protocol import Vectors
-from router_svc.seeds.records_base import RecordsBase, batches, new_rows
+from router_svc.seeds.records_base import BATCH, RecordsBase, new_rows
 from router_svc.seeds.tables import seed_of, seed_vectors, seeds
 from services.contracts import Seed
 
@@ -23,7 +24,7 @@ class VectorRecords(RecordsBase):
 
         async def work(connection: AsyncConnection) -> dict[str, Vectors]:
             found = {}
-            for ids in batches(list(seed_ids)):
+            for ids in pages(seed_ids, BATCH):
                 here = and_(seed_vectors.c.encoder == encoder, seed_vectors.c.seed_id.in_(ids))
                 for row in await connection.execute(select(seed_vectors).where(here)):
                     data = np.frombuffer(row.data, LITTLE_ENDIAN).reshape(-1, row.dim)

@@ -138,12 +138,12 @@ class Serving:
         self._later.intersection_update(row.id for row in rows)
         if not rows:
             return
-        vectors, _ = await self._embedder.vectors(self.engine, [row.id for row in rows])
+        vectors, later = await self._embedder.vectors(self.engine, [row.id for row in rows])
         async with self._syncing:
             # Anew: meanwhile one may have been removed.
             ready = [row for row in rows if row.id in vectors and self.catalogue.misses(row.id)]
             await self._put(ready, vectors)
-            self._later.difference_update(vectors)
+            self._later.difference_update({row.id for row in rows} - later)
             self.catalogue.arrived(row.id for row in ready)
         self._tell(ready)
 

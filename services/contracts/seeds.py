@@ -1,6 +1,7 @@
 """Seeds of the bank: what operators send, and what router and gateway tell about them."""
 
 import hashlib
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Base64Bytes, Field, StringConstraints, model_validator
@@ -13,9 +14,10 @@ MAX_SEED_FRAMES = 64
 MAX_COUNT = 2**53
 """Of hits in an export: a database can add to it, and every JSON reader reads it."""
 
+SEED_ID = re.compile(r"[0-9a-f]{32}")
 SeedId = Annotated[
     str,
-    StringConstraints(pattern=r"^[0-9a-f]{32}$"),
+    StringConstraints(pattern=f"^{SEED_ID.pattern}$"),
     Field(description="32 hexadecimal digits of bytes, segment, issue and kind."),
 ]
 SeedState = Literal["active", "paused", "quarantined", "removed"]

@@ -8,7 +8,16 @@ from services.web.failure import Failure, failure_of
 from services.web.openapi import json_operation, narrowed, query_parameters, upload_operation
 from services.web.problems import PROBLEM_RESPONSES
 from services.web.query import parse_query
-from services.web.seed_route import Jpeg, PathId, PathIndex, SeedRoute, seed_answer, seed_responses
+from services.web.seed_route import (
+    CHANGE_ERRORS,
+    VIDEO_KINDS,
+    Jpeg,
+    PathId,
+    PathIndex,
+    SeedRoute,
+    seed_answer,
+    seed_responses,
+)
 from services.web.spool import spool_file
 from services.web.spool_directory import HeldSpool, SpoolBusy, free_bytes, hold_spool, used_bytes
 from services.web.upload import (
@@ -23,9 +32,11 @@ from services.web.upload import (
 from services.web.versions import etag, expected_version, if_match_parameter
 
 __all__ = [
+    "CHANGE_ERRORS",
     "FORM_BYTES",
     "PROBLEM_RESPONSES",
     "UPLOAD_ERRORS",
+    "VIDEO_KINDS",
     "Admission",
     "Failure",
     "HeldSpool",

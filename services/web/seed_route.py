@@ -1,6 +1,5 @@
 """Routes of single seeds, by their ids, as gateway and router have them."""
 
-import re
 from typing import Annotated, Any
 
 from fastapi import Path
@@ -10,12 +9,17 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from services.contracts import Seed
-from services.contracts.seeds import MAX_SEED_FRAMES
+from services.contracts.seeds import MAX_SEED_FRAMES, SEED_ID
+from services.errors import Conflict, NotFound, PreconditionFailed, PreconditionRequired
 from services.web.versions import etag
 
-_SEED_ID = re.compile(r"[0-9a-f]{32}")
+CHANGE_ERRORS = (NotFound, Conflict, PreconditionFailed, PreconditionRequired)
+"""What a route that changes a seed may answer besides."""
 
-PathId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Of the seed.")]
+VIDEO_KINDS = {"enum": ["golden", "centroid", "feedback", "negative"]}
+"""JSON Schema of the kinds of seed that come with a video."""
+
+PathId = Annotated[str, Path(pattern=f"^{SEED_ID.pattern}$", description="Of the seed.")]
 PathIndex = Annotated[int, Path(ge=0, lt=MAX_SEED_FRAMES, description="Counted from 0.")]
 
 
@@ -31,7 +35,7 @@ class SeedRoute(APIRoute):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether the route serves a request, and what its path says."""
         match, child = super().matches(scope)
-        if match is not Match.NONE and not _SEED_ID.fullmatch(child["path_params"]["seed_id"]):
+        if match is not Match.NONE and not SEED_ID.fullmatch(child["path_params"]["seed_id"]):
             return Match.NONE, {}
         return match, child
 

@@ -127,6 +127,33 @@ async def test_a_storage_that_does_not_answer_holds_up_no_seed_that_has_vectors(
     assert copies["red"].seed.id in found
 
 
+async def test_a_seed_whose_frames_turn_out_to_be_lost_is_not_tried_again_and_again(
+    tmp_path: Path,
+    parts: Parts,
+    copies: dict[str, SeedCopy],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked = 0
+    async with running(make_settings(tmp_path, seed_count_s=0.05), parts) as router:
+
+        async def frames(self: object, seed_id: str, count: int) -> list[bytes]:
+            nonlocal asked
+            asked += 1
+            if asked < 3:
+                raise NotReady("The frames of seeds cannot be reached.")
+            raise NotFound("The seed has no such frame.")
+
+        monkeypatch.setattr(type(router.pipeline.upkeep.media), "frames", frames)
+        with pytest.raises(NotReady):
+            await router.client.seeds.restore(copies["red"], soon())
+        async with asyncio.timeout(10):
+            while "a seed cannot be embedded" not in caplog.text:
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
+    assert asked == 3
+
+
 async def test_a_bank_that_was_taken_in_by_half_is_not_ready(
     tmp_path: Path, clips: Clips, ranker: StandInRanker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -290,6 +290,18 @@ async def test_a_gateway_stops_at_once_while_videos_wait_for_the_storage(
     assert list(files(tmp_path / "waiting").values()) == [b"a video"]
 
 
+async def test_a_video_whose_days_are_over_waits_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence_module, "FIRST_PAUSE_S", 0.01)
+    evidence, count = made(Away(str(tmp_path / "kept")), tmp_path)
+    async with asyncio.timeout(20), evidence.running():
+        await evidence.keep(decision_of("block"), video(tmp_path))
+        await until(lambda: count("delayed") == 1)
+        [waiting] = (tmp_path / "waiting").iterdir()
+        os.utime(waiting, (0, 0))
+        await until(lambda: count("failed") == 1)
+        await until(lambda: not waiting.exists())
+
+
 async def test_a_waiting_file_that_is_gone_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence_module, "FIRST_PAUSE_S", 0.01)
     evidence, count = made(Away(str(tmp_path / "kept")), tmp_path, max_waiting_bytes=10)
